@@ -51,7 +51,7 @@ def sample_geometries(path, n_frames, temperature=500.0, seed=0):
     print()
     partial = path.with_suffix(".partial.npy")
     np.save(partial, np.array(frames))
-    os.replace(partial, path)
+    partial.replace(path)
     return np.load(path)
 
 
@@ -103,7 +103,7 @@ def main():
     positions = sample_geometries(args.work / "geometries.npy", args.frames)
     labels = args.work / "labels.jsonl"
     done = read_labels(labels)
-    with open(labels, "a") as stream:
+    with labels.open("a") as stream:
         for frame in range(args.frames):
             if frame in done:
                 continue
@@ -127,7 +127,7 @@ def main():
         theory=np.array(THEORY),
         name=np.array("ethanol"),
     )
-    os.replace(partial, args.output)
+    partial.replace(args.output)
     print(f"\nwrote {args.output}")
 
 

@@ -1,0 +1,65 @@
+"""The NumPy twin of the engine: the formulas of docs/theory.md, written to be read.
+
+Slow and obvious; every engine is tested against it.
+"""
+
+import numpy as np
+
+from openmm_kml.descriptors.inverse_distances import (
+    chain_to_forces,
+    descriptor_and_derivative,
+    permuted_pairs,
+)
+from openmm_kml.kernels.radial import KERNELS
+
+
+def evaluate(weights, positions):
+    """Return energy, forces and virial of one structure or of many.
+
+    Parameters
+    ----------
+    weights : openmm_kml.weights.Weights
+    positions : ndarray of shape (..., n_atoms, 3), Å
+
+    Returns
+    -------
+    energy : ndarray of shape (...), eV
+    forces : ndarray of shape (..., n_atoms, 3), eV/Å, -dE/dr
+    virial : ndarray of shape (..., 3, 3), eV, -dE/dstrain
+    """
+    positions = np.asarray(positions, dtype=float)
+    flat = positions.reshape(-1, *positions.shape[-2:])
+    one_body = sum(weights.atom_energies.get(int(z), 0.0) for z in weights.species)
+    energy = np.full(len(flat), one_body, dtype=float)
+    forces = np.zeros_like(flat)
+    for term in weights.terms:
+        for m, r in enumerate(flat):
+            term_energy, term_forces = _gdml(term, r)
+            energy[m] += term_energy
+            forces[m] += term_forces
+    # The energy depends on differences of positions only, so the virial is the first moment of the forces.
+    virial = np.einsum("mia,mib->mab", flat, forces)
+    virial = 0.5 * (virial + virial.transpose(0, 2, 1))
+    lead = positions.shape[:-2]
+    return energy.reshape(lead), forces.reshape(positions.shape), virial.reshape(*lead, 3, 3)
+
+
+def _gdml(term, positions):
+    """Return energy and forces of one `gdml` term for one geometry."""
+    kernel = KERNELS[term.kernel]
+    s = kernel.scale(term.length_scale)
+    x, dx = descriptor_and_derivative(positions, term.power, term.descriptor_weights)
+    energy, gradient = term.energy_offset, np.zeros_like(x)
+    for index in permuted_pairs(term.permutations):
+        difference = term.training_descriptors[:, index] - x  # π x_i - x
+        u = term.descriptor_coefficients[:, index]
+        f, first, second = kernel.functions(s * np.linalg.norm(difference, axis=1))
+        h = -np.einsum("id,id->i", difference, u)
+        # k = f(a²), a² = s²|x - x'|²:  u · ∂k/∂x' = s² first h, with first = -2 f'
+        energy += s**2 * first @ h
+        gradient += s**2 * (first @ u + s**2 * (second * h) @ difference)
+        if term.energy_coefficients is not None:
+            beta = term.energy_coefficients
+            energy += beta @ f
+            gradient += s**2 * (beta * first) @ difference
+    return energy, chain_to_forces(gradient, dx)

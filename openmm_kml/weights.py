@@ -1,0 +1,387 @@
+"""The weight file: what the trainer hands to the engines (docs/weight_file_format.md)."""
+
+import json
+import math
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as _load_tensors
+from safetensors.numpy import save as _save_tensors
+
+from openmm_kml.errors import WeightFileError
+
+FORMAT = "openmm-kml"
+FORMAT_VERSION = "1"
+UNITS = {"energy": "eV", "length": "Angstrom"}
+KERNEL_NAMES = ("matern52", "matern72", "matern92", "squared_exponential")
+MAX_HEADER = 100_000_000
+MAX_ATOMS = 10_000
+MAX_PERMUTATIONS = 100_000
+
+
+@dataclass(frozen=True)
+class GDMLTerm:
+    """A symmetric gradient-domain model of one molecule; the formulas are in docs/theory.md.
+
+    Attributes
+    ----------
+    power : float
+        p of the descriptor x_d = v_d r^-p.
+    kernel : str
+        One of `KERNEL_NAMES`.
+    length_scale : float, Å^-p
+    energy_offset : float, eV
+    descriptor_weights : ndarray of shape (D,)
+        v_d > 0, the same on entries that the permutations exchange.
+    training_descriptors : ndarray of shape (N, D), Å^-p
+    descriptor_coefficients : ndarray of shape (N, D), eV Å^p
+    permutations : ndarray of int32, shape (P, n_atoms)
+        The symmetry group, identity first.
+    energy_coefficients : ndarray of shape (N,), eV, optional
+    """
+
+    power: float
+    kernel: str
+    length_scale: float
+    energy_offset: float
+    descriptor_weights: np.ndarray
+    training_descriptors: np.ndarray
+    descriptor_coefficients: np.ndarray
+    permutations: np.ndarray
+    energy_coefficients: np.ndarray | None = None
+
+    kind = "gdml"
+    scalars = ("power", "kernel", "length_scale", "energy_offset")
+    tensors = ("descriptor_weights", "training_descriptors", "descriptor_coefficients", "permutations")
+    optional_tensors = ("energy_coefficients",)
+
+    @property
+    def n_atoms(self):
+        return self.permutations.shape[1]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The contents of a weight file.
+
+    Attributes
+    ----------
+    species : ndarray of int, shape (n_atoms,)
+        Atomic number of each atom of the molecule, in order.
+    terms : tuple of GDMLTerm
+        The energy is their sum plus the one-body energies.
+    atom_energies : dict
+        Atomic number -> one-body energy in eV; elements that are missing count as zero.
+    provenance : dict
+        Where the model comes from: program version, digest of the data, errors, command. Never needed to evaluate.
+    """
+
+    species: np.ndarray
+    terms: tuple
+    atom_energies: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+
+
+def to_bytes(weights):
+    """Return the bytes of a weight file; the same weights give the same bytes.
+
+    Raises
+    ------
+    WeightFileError
+        If a field breaks a rule of the format; the message names it.
+    """
+    weights = _checked(weights)
+    tensors, terms = {}, []
+    for k, term in enumerate(weights.terms):
+        terms.append(
+            {"kind": term.kind, "n_atoms": term.n_atoms} | {name: getattr(term, name) for name in term.scalars}
+        )
+        for name in term.tensors + term.optional_tensors:
+            value = getattr(term, name)
+            if value is not None:
+                tensors[f"terms.{k}.{name}"] = value
+    document = {
+        "units": UNITS,
+        "species": [int(z) for z in weights.species],
+        "atom_energies": {str(z): e for z, e in weights.atom_energies.items()},
+        "terms": terms,
+        "provenance": weights.provenance,
+    }
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise WeightFileError(f"provenance must be plain JSON without NaN or infinity: {error}") from None
+    return _canonical(
+        _save_tensors(tensors, {"format": FORMAT, "format_version": FORMAT_VERSION, "document": text}),
+    )
+
+
+def _canonical(data):
+    """Return the file with its header's keys sorted: safetensors writes the metadata in the order of a hash table."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # keeps the tensors aligned to 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def from_bytes(data):
+    """Return the `Weights` read from the bytes of a weight file.
+
+    Raises
+    ------
+    WeightFileError
+        If the bytes are not a valid weight file; the message names the field.
+    """
+    data = bytes(data)
+    metadata = _read_metadata(data)
+    try:
+        tensors = _load_tensors(data)
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise WeightFileError(f"the tensors of the weight file are damaged: {error}") from None
+    document = _parse_document(metadata["document"])
+    terms = tuple(_read_term(k, entry, tensors) for k, entry in enumerate(document["terms"]))
+    if tensors:
+        raise WeightFileError(f"the tensor {min(tensors)!r} belongs to no term")
+    atom_energies = document["atom_energies"]
+    if not isinstance(atom_energies, dict):
+        raise WeightFileError("atom_energies must be an object of atomic numbers and energies")
+    try:
+        atom_energies = {int(z): e for z, e in atom_energies.items()}
+    except ValueError:
+        raise WeightFileError("atom_energies must have atomic numbers as keys") from None
+    weights = Weights(document["species"], terms, atom_energies, document["provenance"])
+    for k, entry in enumerate(document["terms"]):
+        n_atoms = weights.terms[k].n_atoms
+        if entry["n_atoms"] != n_atoms:
+            raise WeightFileError(
+                f"terms[{k}].n_atoms is {entry['n_atoms']!r}, but its permutations move {n_atoms} atoms"
+            )
+    return _checked(weights)
+
+
+def save(weights, path):
+    """Write a weight file under a temporary name, then rename it: no half-written file is ever seen.
+
+    Raises
+    ------
+    WeightFileError
+        If a field breaks a rule of the format.
+    OSError
+        If the file cannot be written.
+    """
+    write_atomically(path, to_bytes(weights))
+
+
+def load(path):
+    """Return the `Weights` of a file.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is not a valid weight file; the message names the file and the field.
+    OSError
+        If the file cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return from_bytes(data)
+    except WeightFileError as error:
+        raise WeightFileError(f"{path}: {error}") from None
+
+
+def write_atomically(path, data):
+    """Write bytes to a file beside `path` and rename it onto `path` once they are on the disk."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+
+
+# --- reading
+
+
+def _read_metadata(data):
+    if len(data) < 8:
+        raise WeightFileError(f"a weight file has at least 8 bytes; this one has {len(data)}")
+    size = int.from_bytes(data[:8], "little")
+    if size > min(MAX_HEADER, len(data) - 8):
+        raise WeightFileError(
+            f"the header should have {size} bytes, but the file has only {len(data)} and headers end at {MAX_HEADER}: "
+            "the file is truncated or not a weight file"
+        )
+    header = _parse_json("header", data[8 : 8 + size])
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise WeightFileError(f"__metadata__.format must be {FORMAT!r}: this is not a weight file of openmm_kml")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise WeightFileError(
+            f"format_version is {metadata.get('format_version')!r}; this program reads version {FORMAT_VERSION!r}: "
+            "update openmm_kml or export the model again"
+        )
+    if set(metadata) != {"format", "format_version", "document"}:
+        raise WeightFileError("__metadata__ must have exactly the keys format, format_version and document")
+    return metadata
+
+
+def _parse_json(name, text):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not a number of JSON")
+
+    def no_duplicates(pairs):
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return result
+
+    try:
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise WeightFileError(f"the {name} is not valid JSON: {error}") from None
+
+
+def _parse_document(text):
+    document = _parse_json("document", text)
+    if not isinstance(document, dict):
+        raise WeightFileError("the document must be a JSON object")
+    _check_keys("document", document, ("units", "species", "atom_energies", "terms", "provenance"))
+    if document["units"] != UNITS:
+        raise WeightFileError(f"units must be {UNITS}; {document['units']!r} was found")
+    if not isinstance(document["terms"], list) or not document["terms"]:
+        raise WeightFileError("terms must be a list of at least one term")
+    return document
+
+
+def _check_keys(where, entry, names):
+    for name in names:
+        if name not in entry:
+            raise WeightFileError(f"{where} lacks the field {name!r}")
+    for name in entry:
+        if name not in names and not name.startswith("x_"):
+            raise WeightFileError(f"{where} has the unknown field {name!r}")
+
+
+def _read_term(k, entry, tensors):
+    """Return term k, taking its tensors out of the dictionary."""
+    where = f"terms[{k}]"
+    if not isinstance(entry, dict) or entry.get("kind") != GDMLTerm.kind:
+        kind = entry.get("kind") if isinstance(entry, dict) else entry
+        raise WeightFileError(f"{where}.kind is {kind!r}; this program knows {GDMLTerm.kind!r}")
+    _check_keys(where, entry, ("kind", "n_atoms", *GDMLTerm.scalars))
+    values = {name: entry[name] for name in GDMLTerm.scalars}
+    for name in GDMLTerm.tensors:
+        if f"terms.{k}.{name}" not in tensors:
+            raise WeightFileError(f"the tensor 'terms.{k}.{name}' is missing")
+    for name in GDMLTerm.tensors + GDMLTerm.optional_tensors:
+        value = tensors.pop(f"terms.{k}.{name}", None)
+        dtype = np.int32 if name == "permutations" else np.float64
+        if value is not None and value.dtype != dtype:
+            raise WeightFileError(f"the tensor 'terms.{k}.{name}' is {value.dtype}; {np.dtype(dtype)} is expected")
+        values[name] = value
+    return GDMLTerm(**values)
+
+
+# --- checks, the same for reading and writing
+
+
+def _checked(weights):
+    """Return the weights with canonical types, or raise WeightFileError naming the field that breaks a rule."""
+    species = weights.species
+    if not all(_is_integer(z) and 1 <= z <= 118 for z in np.ravel(species)) or not 2 <= len(species) <= MAX_ATOMS:
+        raise WeightFileError(f"species must be a list of 2 to {MAX_ATOMS} atomic numbers from 1 to 118")
+    species = np.array(species, dtype=np.int64)
+    for z, energy in weights.atom_energies.items():
+        if not (_is_integer(z) and 1 <= z <= 118 and _is_finite_number(energy)):
+            raise WeightFileError(f"atom_energies[{z!r}] must be a finite energy of an element; {energy!r} was found")
+    if not weights.terms:
+        raise WeightFileError("terms must hold at least one term")
+    if not isinstance(weights.provenance, dict):
+        raise WeightFileError("provenance must be a JSON object")
+    terms = tuple(_checked_gdml(f"terms[{k}]", term, species) for k, term in enumerate(weights.terms))
+    atom_energies = {int(z): float(e) for z, e in sorted(weights.atom_energies.items())}
+    return Weights(species, terms, atom_energies, weights.provenance)
+
+
+def _checked_gdml(where, term, species):
+    scalars = {}
+    for name in ("power", "length_scale", "energy_offset"):
+        value = getattr(term, name)
+        if not _is_finite_number(value) or (name != "energy_offset" and value <= 0):
+            condition = "a finite number" if name == "energy_offset" else "a finite number above zero"
+            raise WeightFileError(f"{where}.{name} must be {condition}; {value!r} was found")
+        scalars[name] = float(value)
+    if term.kernel not in KERNEL_NAMES:
+        raise WeightFileError(f"{where}.kernel must be one of {', '.join(KERNEL_NAMES)}; {term.kernel!r} was found")
+    n = len(species)
+    n_pairs, n_train = n * (n - 1) // 2, len(np.atleast_1d(term.training_descriptors))
+    shapes = {
+        "descriptor_weights": (n_pairs,),
+        "training_descriptors": (n_train, n_pairs),
+        "descriptor_coefficients": (n_train, n_pairs),
+        "energy_coefficients": (n_train,),
+    }
+    arrays = {}
+    for name, shape in shapes.items():
+        value = getattr(term, name)
+        if value is not None:
+            value = np.ascontiguousarray(value, dtype=np.float64)
+            if value.shape != shape or n_train == 0:
+                raise WeightFileError(
+                    f"{where}.{name} has shape {value.shape}; {shape} is expected, for {n} atoms and at least one point"
+                )
+            if not np.isfinite(value).all():
+                raise WeightFileError(f"{where}.{name} holds a number that is not finite")
+        arrays[name] = value
+    if arrays["descriptor_weights"].min() <= 0:
+        raise WeightFileError(f"{where}.descriptor_weights must be above zero")
+    arrays["permutations"] = _checked_permutations(where, term, species, arrays["descriptor_weights"])
+    return GDMLTerm(kernel=term.kernel, **scalars, **arrays)
+
+
+def _checked_permutations(where, term, species, descriptor_weights):
+    permutations = np.asarray(term.permutations)
+    n = len(species)
+    if permutations.ndim != 2 or permutations.shape[1] != n or not 1 <= len(permutations) <= MAX_PERMUTATIONS:
+        raise WeightFileError(
+            f"{where}.permutations has shape {permutations.shape}; (P, {n}) is expected, P from 1 to {MAX_PERMUTATIONS}"
+        )
+    if not np.array_equal(np.sort(permutations, axis=1), np.broadcast_to(np.arange(n), permutations.shape)):
+        raise WeightFileError(f"{where}.permutations has a row that is not a permutation of 0 to {n - 1}")
+    if not np.array_equal(permutations[0], np.arange(n)):
+        raise WeightFileError(f"{where}.permutations must start with the identity")
+    if len(np.unique(permutations, axis=0)) != len(permutations):
+        raise WeightFileError(f"{where}.permutations has a row twice")
+    if (species[permutations] != species).any():
+        raise WeightFileError(f"{where}.permutations exchanges atoms of different elements")
+    square = np.zeros((n, n))
+    square[np.tril_indices(n, -1)] = descriptor_weights
+    square += square.T
+    for row in permutations:
+        if not np.allclose(square[np.ix_(row, row)], square, rtol=1e-12, atol=0):
+            raise WeightFileError(f"{where}.descriptor_weights must not change under the permutations")
+    return np.ascontiguousarray(permutations, dtype=np.int32)
+
+
+def _is_integer(value):
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_finite_number(value):
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return number and math.isfinite(value)
