@@ -1,0 +1,44 @@
+"""Reference data from files, in eV and Å."""
+
+from pathlib import Path
+
+from openmm_kml.errors import DataError
+from openmm_kml.structures import ase_files, npz_files
+
+
+def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None, forces_key=None):
+    """Return the frames of a file as a `MoleculeSet`.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.npz`` in sGDML's layout (``z``, ``R``, ``E``, ``F``), or extended XYZ and whatever else ASE reads.
+    energy_unit, length_unit : str, optional
+        Units of the numbers in the file, such as ``kcal/mol`` and ``Bohr``; forces are in energy unit per length
+        unit. Left out, an ``.npz`` file must name its energy unit (``e_unit``) itself and is in Å if it names no
+        length unit (``r_unit``); all other files are in eV and Å, as ASE defines.
+    energy_key, forces_key : str, optional
+        Names of the energy and the forces in the file, where it holds more than one of them.
+
+    Returns
+    -------
+    MoleculeSet
+        With energies and forces where the file has them.
+
+    Raises
+    ------
+    DataError
+        If the file is empty or unreadable, frames differ in their atoms, numbers are not finite, atoms coincide, a
+        unit is missing or contradicts the file, or it is not clear which numbers are the energies or forces.
+    OSError
+        If the file cannot be opened.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a directory; name a file of reference data")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if not start:
+        raise DataError(f"{path} is empty; name a file with at least one frame")
+    module = npz_files if start[:2] == b"PK" or path.suffix == ".npz" else ase_files
+    return module.read(path, energy_unit, length_unit, energy_key, forces_key)
