@@ -303,9 +303,10 @@ def _read_term(k, entry, tensors):
 def _checked(weights):
     """Return the weights with canonical types, or raise WeightFileError naming the field that breaks a rule."""
     species = weights.species
-    if not all(_is_integer(z) and 1 <= z <= 118 for z in np.ravel(species)) or not 2 <= len(species) <= MAX_ATOMS:
+    elements = list(species) if isinstance(species, list | tuple | np.ndarray) else []
+    if not (2 <= len(elements) <= MAX_ATOMS and all(_is_integer(z) and 1 <= z <= 118 for z in elements)):
         raise WeightFileError(f"species must be a list of 2 to {MAX_ATOMS} atomic numbers from 1 to 118")
-    species = np.array(species, dtype=np.int64)
+    species = np.array(elements, dtype=np.int64)
     for z, energy in weights.atom_energies.items():
         if not (_is_integer(z) and 1 <= z <= 118 and _is_finite_number(energy)):
             raise WeightFileError(f"atom_energies[{z!r}] must be a finite energy of an element; {energy!r} was found")
