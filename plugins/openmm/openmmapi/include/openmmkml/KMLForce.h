@@ -1,0 +1,88 @@
+#ifndef OPENMMKML_KMLFORCE_H_
+#define OPENMMKML_KMLFORCE_H_
+
+#include "openmm/Context.h"
+#include "openmm/Force.h"
+#include "openmmkml/internal/export.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace OpenMMKML {
+
+/**
+ * The energy of a kernel potential, given as the bytes of a weight file, on all particles of a System or on some.
+ *
+ *     E = scale * E_model(particles)
+ *
+ * where scale is 1, or a global parameter of the Context. This class holds data only; what is evaluated, and where,
+ * is decided when a Context is created.
+ */
+class KML_EXPORT KMLForce : public OpenMM::Force {
+public:
+    using Model = std::shared_ptr<const std::vector<char>>;
+
+    /** @param model  the bytes of a weight file; they are checked when a Context is created */
+    explicit KMLForce(std::vector<char> model);
+
+    /** The bytes of the weight file. Copies of a Force share them. */
+    const Model& getModel() const { return model; }
+    /** Replace the model; existing Contexts follow at updateParametersInContext(). */
+    void setModel(std::vector<char> bytes);
+
+    /** Indices of the particles in the model's order of atoms; empty means all particles of the System. */
+    const std::vector<int>& getParticles() const { return particles; }
+    /** @throws OpenMMException  if an index is negative or appears twice */
+    void setParticles(std::vector<int> indices);
+
+    /** Name of the global parameter that multiplies the energy; empty when there is none. */
+    const std::string& getScaleParameter() const { return scaleParameter; }
+    double getScaleDefaultValue() const { return scaleDefaultValue; }
+    /**
+     * Multiply the energy by a global parameter.
+     *
+     * @param name          name of the parameter; empty removes it
+     * @param defaultValue  its value in a new Context
+     * @throws OpenMMException  if the value is not finite
+     */
+    void setScaleParameter(const std::string& name, double defaultValue = 1.0);
+
+    /**
+     * Ask for dE/dscale, which State::getEnergyParameterDerivatives() then reports.
+     *
+     * @throws OpenMMException  if `name` is not the scale parameter
+     */
+    void addEnergyParameterDerivative(const std::string& name);
+    bool hasEnergyParameterDerivative() const { return scaleDerivative; }
+
+    /** OpenMP threads of one evaluation; 0 lets the size of the model decide. */
+    int getNumThreads() const { return numThreads; }
+    void setNumThreads(int threads);
+
+    bool usesPeriodicBoundaryConditions() const override { return periodic; }
+    void setUsesPeriodicBoundaryConditions(bool yes) { periodic = yes; }
+
+    /**
+     * Bring model, particles, threads, periodicity and default of the scale parameter of an existing Context up to
+     * date. The parameter's value in the Context changes only if its default was changed.
+     *
+     * @throws OpenMMException  if name or derivative of the scale parameter changed: those need a new Context
+     */
+    void updateParametersInContext(OpenMM::Context& context);
+
+protected:
+    OpenMM::ForceImpl* createImpl() const override;
+
+private:
+    Model model;
+    std::vector<int> particles;
+    std::string scaleParameter;
+    double scaleDefaultValue = 1.0;
+    bool scaleDerivative = false;
+    bool periodic = false;
+    int numThreads = 0;
+};
+
+} // namespace OpenMMKML
+
+#endif

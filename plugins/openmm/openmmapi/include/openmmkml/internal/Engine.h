@@ -1,0 +1,76 @@
+#ifndef OPENMMKML_ENGINE_H_
+#define OPENMMKML_ENGINE_H_
+
+#include "kml/engine_api.h"
+#include "openmm/Vec3.h"
+#include "openmmkml/KMLForce.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace OpenMMKML {
+
+/** kJ/mol in one eV: the Avogadro constant times the elementary charge, both exact since the SI of 2019. */
+constexpr double KJ_PER_MOL_IN_EV = 96.48533212331;
+constexpr double ANGSTROM_IN_NM = 10.0;
+
+/** Make `table` the engine of this process. @throws OpenMMException  if its version is another than expected */
+void setEngine(const kml_engine_api* table);
+
+/** The engine of this process. @throws OpenMMException  if none was set */
+const kml_engine_api& getEngine();
+
+/** A model opened by the engine. Immutable; closed with the object. */
+class OpenModel {
+public:
+    /** @throws OpenMMException  with the engine's sentence if the bytes are not a sound weight file */
+    explicit OpenModel(const KMLForce::Model& bytes);
+    /** Number of atoms the model describes, 0 when it takes any number. */
+    int numAtoms() const;
+    const kml_potential* get() const { return potential.get(); }
+
+private:
+    std::unique_ptr<kml_potential, void (*)(kml_potential*)> potential;
+};
+
+/**
+ * Evaluates a KMLForce for one Context: holds the opened model, scratch memory and the particles, and converts between
+ * OpenMM's units (nm, kJ/mol) and the engine's (Angstrom, eV). Used by one thread at a time.
+ */
+class Evaluator {
+public:
+    /** @throws OpenMMException  if the model is damaged or does not fit the particles */
+    Evaluator(const KMLForce& force, int numSystemParticles);
+
+    /**
+     * Return the energy in kJ/mol, not scaled.
+     *
+     * @param positions      IN  of all particles of the System, nm
+     * @param boxVectors     IN  three vectors, nm; used if the force is periodic
+     * @param includeForces  compute forces too: take them with addForces()
+     * @throws OpenMMException  if atoms coincide or a coordinate, the energy or a force is not finite
+     */
+    double computeEnergy(const std::vector<OpenMM::Vec3>& positions, const OpenMM::Vec3* boxVectors,
+                         bool includeForces);
+
+    /** Add scale times the forces of the last computeEnergy(), kJ/mol/nm, to those of the System. */
+    void addForces(double scale, std::vector<OpenMM::Vec3>& forces) const;
+
+    /** Bonds that tie the atoms of a one-molecule model together. */
+    std::vector<std::pair<int, int>> getBonds() const;
+
+private:
+    void checkParticles(int numSystemParticles) const;
+    std::string describeParticles(const std::vector<OpenMM::Vec3>& positions) const;
+
+    OpenModel model;
+    std::unique_ptr<kml_workspace, void (*)(kml_workspace*)> workspace;
+    std::vector<int> particles;
+    bool allParticles, periodic;
+    int numThreads;
+    std::vector<double> coordinates, gradient; // (n, 3), Angstrom; forces (n, 3), eV/Angstrom
+};
+
+} // namespace OpenMMKML
+
+#endif

@@ -1,0 +1,142 @@
+#include "openmmkml/internal/Engine.h"
+#include "openmm/OpenMMException.h"
+#include <atomic>
+#include <cmath>
+
+using namespace OpenMM;
+using namespace OpenMMKML;
+using namespace std;
+
+namespace {
+
+atomic<const kml_engine_api*> engine{nullptr};
+
+// Longest sentence taken from the engine.
+constexpr size_t ERROR_SIZE = 1024;
+
+// Below this distance (Angstrom) a pair of atoms is named when the engine refuses a structure.
+constexpr double COINCIDENT = 1e-3;
+
+bool isFinite(const Vec3& v) { return isfinite(v[0]) && isfinite(v[1]) && isfinite(v[2]); }
+
+kml_potential* openPotential(const KMLForce::Model& bytes) {
+    char error[ERROR_SIZE] = "the engine gave no reason";
+    kml_potential* potential = getEngine().open(bytes->data(), bytes->size(), error, sizeof(error));
+    if (potential == nullptr)
+        throw OpenMMException(string("KMLForce: the model cannot be read: ") + error);
+    return potential;
+}
+
+} // namespace
+
+void OpenMMKML::setEngine(const kml_engine_api* table) {
+    if (table == nullptr || table->version != KML_ENGINE_API_VERSION)
+        throw OpenMMException("KMLForce: the engine's function table has version " +
+                              to_string(table == nullptr ? 0 : table->version) + ", version " +
+                              to_string(KML_ENGINE_API_VERSION) +
+                              " is expected: engine and plugin come from different builds; reinstall openmm_kml");
+    engine = table;
+}
+
+const kml_engine_api& OpenMMKML::getEngine() {
+    const kml_engine_api* table = engine;
+    if (table == nullptr)
+        throw OpenMMException("KMLForce: no engine is loaded; import openmm_kml.interfaces.openmm in Python first");
+    return *table;
+}
+
+OpenModel::OpenModel(const KMLForce::Model& bytes) : potential(openPotential(bytes), getEngine().close) {}
+
+int OpenModel::numAtoms() const { return getEngine().n_atoms(potential.get()); }
+
+Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
+    : model(force.getModel()), workspace(getEngine().new_workspace(model.get()), getEngine().free_workspace),
+      particles(force.getParticles()), allParticles(particles.empty()),
+      periodic(force.usesPeriodicBoundaryConditions()), numThreads(force.getNumThreads()) {
+    if (workspace == nullptr)
+        throw OpenMMException("KMLForce: no memory is left for the scratch space of the model");
+    checkParticles(numSystemParticles);
+    if (allParticles)
+        for (int i = 0; i < numSystemParticles; i++)
+            particles.push_back(i);
+    coordinates.resize(3 * particles.size());
+    gradient.resize(3 * particles.size());
+    if (numThreads == 0)
+        numThreads = 1;
+}
+
+void Evaluator::checkParticles(int numSystemParticles) const {
+    int expected = model.numAtoms();
+    if (allParticles) {
+        if (expected > 0 && expected != numSystemParticles)
+            throw OpenMMException("KMLForce: the model describes " + to_string(expected) + " atoms, the System has " +
+                                  to_string(numSystemParticles) + " particles: pass particles=[...]");
+        return;
+    }
+    if (expected > 0 && expected != (int)particles.size())
+        throw OpenMMException("KMLForce: the model describes " + to_string(expected) + " atoms, but " +
+                              to_string(particles.size()) + " particles are given");
+    for (int particle : particles)
+        if (particle >= numSystemParticles)
+            throw OpenMMException("KMLForce: particle " + to_string(particle) + " does not exist; the System has " +
+                                  to_string(numSystemParticles) + " particles");
+}
+
+double Evaluator::computeEnergy(const vector<Vec3>& positions, const Vec3* boxVectors, bool includeForces) {
+    const int n = particles.size();
+    for (int i = 0; i < n; i++) {
+        const Vec3& r = positions[particles[i]];
+        for (int k = 0; k < 3; k++)
+            coordinates[3 * i + k] = r[k] * ANGSTROM_IN_NM;
+    }
+    double cell[9];
+    if (periodic)
+        for (int i = 0; i < 9; i++)
+            cell[i] = boxVectors[i / 3][i % 3] * ANGSTROM_IN_NM;
+    double energy = 0;
+    char error[ERROR_SIZE] = "the engine gave no reason";
+    int status =
+        getEngine().evaluate(model.get(), workspace.get(), n, coordinates.data(), periodic ? cell : nullptr, numThreads,
+                             &energy, includeForces ? gradient.data() : nullptr, nullptr, error, sizeof(error));
+    if (status != 0)
+        throw OpenMMException(string("KMLForce: ") + error + describeParticles(positions));
+    // A sum is not finite if one of its terms is not: no NaN may move on into the dynamics.
+    double sum = energy;
+    if (includeForces)
+        for (double f : gradient)
+            sum += f;
+    if (!isfinite(sum))
+        throw OpenMMException("KMLForce: the energy or a force is not finite; the molecule has left the region that "
+                              "the model describes" +
+                              describeParticles(positions));
+    return energy * KJ_PER_MOL_IN_EV;
+}
+
+void Evaluator::addForces(double scale, vector<Vec3>& forces) const {
+    const double factor = scale * KJ_PER_MOL_IN_EV * ANGSTROM_IN_NM;
+    for (size_t i = 0; i < particles.size(); i++)
+        forces[particles[i]] += Vec3(gradient[3 * i], gradient[3 * i + 1], gradient[3 * i + 2]) * factor;
+}
+
+vector<pair<int, int>> Evaluator::getBonds() const {
+    vector<pair<int, int>> bonds;
+    if (model.numAtoms() > 0)
+        for (size_t i = 1; i < particles.size(); i++)
+            bonds.emplace_back(particles[0], particles[i]);
+    return bonds;
+}
+
+/** Name the particles at fault as the System counts them; the engine counts the atoms of the model. */
+string Evaluator::describeParticles(const vector<Vec3>& positions) const {
+    for (int i : particles)
+        if (!isFinite(positions[i]))
+            return " (in the System: particle " + to_string(i) + ")";
+    for (size_t i = 0; i < particles.size(); i++)
+        for (size_t j = 0; j < i; j++) {
+            Vec3 delta = positions[particles[i]] - positions[particles[j]];
+            if (sqrt(delta.dot(delta)) * ANGSTROM_IN_NM < COINCIDENT)
+                return " (in the System: particles " + to_string(particles[j]) + " and " + to_string(particles[i]) +
+                       ")";
+        }
+    return "";
+}

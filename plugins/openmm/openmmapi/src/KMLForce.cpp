@@ -1,0 +1,60 @@
+#include "openmmkml/KMLForce.h"
+#include "openmm/OpenMMException.h"
+#include "openmmkml/internal/KMLForceImpl.h"
+#include <algorithm>
+#include <cmath>
+
+using namespace OpenMM;
+using namespace OpenMMKML;
+using namespace std;
+
+KMLForce::KMLForce(vector<char> model) {
+    setName("KMLForce");
+    setModel(std::move(model));
+}
+
+void KMLForce::setModel(vector<char> bytes) { model = make_shared<const vector<char>>(std::move(bytes)); }
+
+void KMLForce::setParticles(vector<int> indices) {
+    vector<int> sorted = indices;
+    sort(sorted.begin(), sorted.end());
+    if (!sorted.empty() && sorted.front() < 0)
+        throw OpenMMException("KMLForce: particle " + to_string(sorted.front()) +
+                              " does not exist; indices start at 0");
+    auto twice = adjacent_find(sorted.begin(), sorted.end());
+    if (twice != sorted.end())
+        throw OpenMMException("KMLForce: particle " + to_string(*twice) +
+                              " appears twice among the particles; each may appear once");
+    particles = std::move(indices);
+}
+
+void KMLForce::setScaleParameter(const string& name, double defaultValue) {
+    if (!isfinite(defaultValue))
+        throw OpenMMException("KMLForce: the default of the scale parameter is a finite number; " +
+                              to_string(defaultValue) + " was given");
+    if (name != scaleParameter)
+        scaleDerivative = false;
+    scaleParameter = name;
+    scaleDefaultValue = defaultValue;
+}
+
+void KMLForce::addEnergyParameterDerivative(const string& name) {
+    if (name.empty() || name != scaleParameter)
+        throw OpenMMException("KMLForce: the energy depends on " +
+                              (scaleParameter.empty() ? "no parameter; call setScaleParameter() first"
+                                                      : "'" + scaleParameter + "' only; '" + name + "' was given"));
+    scaleDerivative = true;
+}
+
+void KMLForce::setNumThreads(int threads) {
+    if (threads < 0)
+        throw OpenMMException("KMLForce: the number of threads is at least 1, or 0 for the default; " +
+                              to_string(threads) + " was given");
+    numThreads = threads;
+}
+
+void KMLForce::updateParametersInContext(Context& context) {
+    dynamic_cast<KMLForceImpl&>(getImplInContext(context)).updateParametersInContext(getContextImpl(context));
+}
+
+ForceImpl* KMLForce::createImpl() const { return new KMLForceImpl(*this); }
