@@ -1,0 +1,116 @@
+"""Direct solution: Cholesky factorization of the kernel matrix in place."""
+
+import numpy as np
+from scipy.linalg import lapack, solve_triangular
+
+from openmm_kml.errors import TrainingError
+from openmm_kml.training.assembly import kernel_matrix
+from openmm_kml.training.progress import progress_bar
+
+_PANEL = 512
+_BLOCKED_FROM = 6000  # below, LAPACK alone takes about a second
+
+
+class DirectSystem:
+    """The assembled kernel matrix of one set of hyperparameters, to be solved for any number of regularizations.
+
+    The lower triangle is factorized; the upper one keeps the assembled values, so that one square array is all.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    kernel : RadialKernel
+    length_scale, amplitude : float
+    energies : bool
+    n_threads : int
+    progress : bool
+    buffer : ndarray, optional
+        A matrix of the same size that is no longer needed: fresh pages of memory cost more than the assembly.
+    """
+
+    def __init__(self, geometry, kernel, length_scale, amplitude, energies, n_threads=1, progress=False, buffer=None):
+        self.kernel, self.progress = kernel, progress
+        self.K = kernel_matrix(geometry, kernel, length_scale, amplitude, energies, n_threads, buffer, progress)
+        self.diagonal = self.K.diagonal().copy()
+        self.used = False
+        _mirror(self.K)
+
+    def solve(self, regularization, targets):
+        """Return the solution of (K + λ) x = y.
+
+        Parameters
+        ----------
+        regularization : float
+            λ, in units of K.
+        targets : ndarray of shape (n,) or (n, k)
+
+        Raises
+        ------
+        TrainingError
+            If K + λ is not positive definite to rounding; the message names the kernel and what to raise.
+        """
+        if self.used:
+            _mirror(self.K.T)
+        self.used = True
+        self.K[np.diag_indices_from(self.K)] = self.diagonal + regularization
+        if not cholesky_in_place(self.K, self.progress):
+            raise TrainingError(
+                f"the {self.kernel.name} kernel matrix is not positive definite with regularization "
+                f"{regularization:.3g}: raise the regularization, or remove frames that repeat each other"
+            )
+        solution, info = lapack.dpotrs(self.K, np.asfortranarray(targets), lower=1)
+        if info != 0:
+            raise TrainingError(f"LAPACK's dpotrs refused its argument number {-info}")
+        return solution
+
+
+def cholesky_in_place(K, progress=False):
+    """Factorize the lower triangle K = L Lᵀ in place; what stands above the diagonal is neither read nor written.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n), Fortran order
+
+    Returns
+    -------
+    bool
+        Whether K is positive definite; if not, its lower triangle is spoiled.
+    """
+    n = len(K)
+    if n < _BLOCKED_FROM:
+        factor, info = lapack.dpotrf(K, lower=1, clean=0, overwrite_a=1)
+        if info == 0 and not np.shares_memory(factor, K):
+            raise TrainingError("the kernel matrix must be a contiguous float64 array in Fortran order")
+        return info == 0
+    # By panels of columns, each updated with all panels before it: one large product each, progress to show, and an
+    # interrupt is heard in between. Kᵀ is in C order, hence the transposed view.
+    transposed = K.T
+    with progress_bar(n**3 // 3, "Cholesky", progress, unit="") as bar:
+        for start in range(0, n, _PANEL):
+            stop = min(start + _PANEL, n)
+            rest = transposed[start:stop, start:]
+            if start:
+                rest -= K[start:stop, :start] @ transposed[:start, start:]
+            block, info = lapack.dpotrf(np.asfortranarray(rest[:, : stop - start].T), lower=1, clean=1)
+            if info != 0:
+                return False
+            lower = np.tril_indices(stop - start)
+            K[start:stop, start:stop][lower] = block[lower]
+            for left in range(stop, n, 4096):
+                part = transposed[start:stop, left : left + 4096]
+                part[...] = solve_triangular(block, part, lower=True, check_finite=False)
+            bar.update((n - start) ** 3 // 3 - (n - stop) ** 3 // 3)
+    return True
+
+
+def _mirror(K, block=1024):
+    """Copy the part below the diagonal to above it."""
+    n = len(K)
+    for start in range(0, n, block):
+        stop = min(start + block, n)
+        tile = K[start:stop, start:stop]
+        upper = np.triu_indices(stop - start, 1)
+        tile[upper] = tile.T[upper]
+        for left in range(stop, n, block):
+            right = min(left + block, n)
+            K[start:stop, left:right] = K[left:right, start:stop].T

@@ -1,0 +1,163 @@
+"""The GDML trainer: from reference data to a weight file."""
+
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from openmm_kml.errors import DataError
+from openmm_kml.training.memory import estimate_memory
+from openmm_kml.training.model import Model, Problem
+from openmm_kml.training.options import GDMLOptions
+from openmm_kml.training.permutations import check_permutations, describe_group
+from openmm_kml.training.selection import select_default, select_published
+from openmm_kml.training.symmetries import find_symmetries
+from openmm_kml.weights import Weights
+
+
+@dataclass(frozen=True)
+class GDMLFit:
+    """What the trainer returns.
+
+    Attributes
+    ----------
+    weights : openmm_kml.weights.Weights
+    report : dict
+        JSON-able: what was chosen and why, errors on the validation set, time and memory.
+    model : Model
+        The trained model, which predicts many structures at once with NumPy.
+    """
+
+    weights: Weights
+    report: dict
+    model: Model
+
+
+def fit_gdml(train, validation, options=None):
+    """Return a GDML model of one molecule, trained on its forces (and energies).
+
+    Hyperparameters that the options leave open are chosen on the validation set, which the linear system never sees.
+
+    Parameters
+    ----------
+    train, validation : openmm_kml.structures.MoleculeSet
+        Frames of one molecule with forces; without energies the energy offset is zero.
+    options : GDMLOptions, optional
+
+    Returns
+    -------
+    GDMLFit
+
+    Raises
+    ------
+    DataError
+        If the sets are empty, lack forces, differ in their atoms or hold a number that is not finite.
+    TrainingError
+        If the direct solver needs more memory than there is, or the kernel matrix is not positive definite.
+    """
+    options = options or GDMLOptions()
+    started = time.perf_counter()
+    check_data(train, validation)
+    notes = []
+    n_threads = options.resolved_threads()
+    with threadpool_limits(n_threads):
+        permutations = _symmetries(train, options, notes)
+        problem = Problem(train, permutations)
+        select = select_published if options.preset == "sgdml" else select_default
+        outcome = select(problem, validation, options, n_threads)
+    notes += outcome.notes
+    if train.energies is None:
+        notes.append("no energies were given: trained on forces alone, the energy offset is 0")
+    model = outcome.model
+    n_atoms = len(train.numbers)
+    report = {
+        "program": program_version(),
+        "preset": options.preset,
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "n_atoms": n_atoms,
+        "hyperparameters": model.hyperparameters.as_dict(),
+        "symmetries": describe_group(permutations, train.numbers),
+        "energy_offset": model.offset,
+        "validation_errors": outcome.errors,
+        "solver": outcome.solver,
+        "log": outcome.log,
+        "notes": notes,
+        "n_threads": n_threads,
+        "seconds": round(time.perf_counter() - started, 3),
+        "peak_memory_estimate": estimate_memory(len(train), n_atoms, model.hyperparameters.energies),
+    }
+    provenance = _provenance(train, validation, options, report)
+    return GDMLFit(Weights(train.numbers, (model.term(),), {}, provenance), report, model)
+
+
+def check_data(train, validation):
+    """Check that two sets can be trained and validated on.
+
+    Raises
+    ------
+    DataError
+        Naming the set, and the frame and atom where there is one.
+    """
+    for name, molecules in (("training", train), ("validation", validation)):
+        if len(molecules) == 0:
+            raise DataError(f"the {name} set is empty; at least one frame is needed")
+        if molecules.forces is None:
+            raise DataError(f"the {name} set has no forces; a GDML model is trained on forces")
+        for what in ("positions", "forces"):
+            bad = np.argwhere(~np.isfinite(getattr(molecules, what)))
+            if len(bad):
+                raise DataError(
+                    f"{what} of atom {bad[0][1] + 1} in frame {bad[0][0] + 1} of the {name} set are not finite; "
+                    "remove the frame"
+                )
+        if molecules.energies is not None and not np.isfinite(molecules.energies).all():
+            bad = int(np.flatnonzero(~np.isfinite(molecules.energies))[0])
+            raise DataError(f"the energy of frame {bad + 1} of the {name} set is not finite; remove the frame")
+    if len(train.numbers) < 2:
+        raise DataError("a GDML model needs a molecule of at least two atoms")
+    if not np.array_equal(train.numbers, validation.numbers):
+        raise DataError(
+            f"the training set has atoms {train.numbers.tolist()} and the validation set {validation.numbers.tolist()};"
+            " both must hold the same atoms in the same order"
+        )
+
+
+def _symmetries(train, options, notes):
+    if isinstance(options.symmetries, bool):
+        if not options.symmetries:
+            return np.arange(len(train.numbers))[None]
+        group, found = find_symmetries(train.positions, train.numbers, progress=options.progress)
+        notes += found
+        return group
+    return check_permutations(options.symmetries, train.numbers)
+
+
+def _provenance(train, validation, options, report):
+    """Return what the weight file says about its making: nothing that depends on the clock."""
+    return {
+        "program": report["program"],
+        "data_digest": digest_of(train),
+        "validation_digest": digest_of(validation),
+        "options": options.as_dict(),
+        "hyperparameters": report["hyperparameters"],
+        "n_train": report["n_train"],
+        "errors": {"validation": report["validation_errors"]},
+        "solver": report["solver"]["name"],
+    }
+
+
+def digest_of(molecules):
+    """Return the content digest of a set."""
+    digest = molecules.digest
+    return digest() if callable(digest) else digest
+
+
+def program_version():
+    """Return the name and version of this program."""
+    try:
+        return f"openmm_kml {version('openmm_kml')}"
+    except PackageNotFoundError:
+        return "openmm_kml"

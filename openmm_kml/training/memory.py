@@ -1,0 +1,83 @@
+"""How much memory a training needs, known before it starts, and how much there is."""
+
+import os
+from pathlib import Path
+
+from openmm_kml.errors import TrainingError
+from openmm_kml.training.assembly import matrix_size
+
+_BASE = 200 * 2**20  # interpreter, libraries, caches of chunks
+
+
+def estimate_memory(n_train, n_atoms, energies=True):
+    """Return the peak memory of the direct solver in bytes.
+
+    The kernel matrix is assembled, factorized and, for the next regularization, restored in one square array: its
+    lower triangle is worked on while the upper one keeps what was assembled.
+
+    Parameters
+    ----------
+    n_train, n_atoms : int
+    energies : bool
+        Whether energies are trained too.
+    """
+    size = matrix_size(n_train, n_atoms, energies)
+    n_pairs = n_atoms * (n_atoms - 1) // 2
+    jacobians = n_train * n_pairs * (3 * n_atoms + 8)
+    panel = 3 * size * min(size, 512)
+    energy_rows = n_train * n_train * 3 * n_atoms if energies else 0
+    return 8 * (size * size + jacobians + max(panel, energy_rows)) + _BASE
+
+
+def available_memory():
+    """Return the bytes that this process may still use: those the system has free, within the limit of its group."""
+    free = _meminfo("MemAvailable:")
+    if free is None:
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def check_memory(needed, limit, n_train, n_atoms):
+    """Refuse a direct solution that does not fit.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes, from `estimate_memory`.
+    limit : int or None
+        Bytes allowed; what is available when None.
+
+    Raises
+    ------
+    TrainingError
+        Naming the estimate and the iterative solver.
+    """
+    allowed = available_memory() if limit is None else limit
+    if needed > allowed:
+        what = "available" if limit is None else "allowed"
+        raise TrainingError(
+            f"the direct solver needs {needed / 1e9:.1f} GB for {n_train} training points of {n_atoms} atoms, but "
+            f"{allowed / 1e9:.1f} GB are {what}: use the iterative solver (solver='iterative', --solver iterative) or "
+            "fewer training points"
+        )
+
+
+def _meminfo(field):
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _number(path):
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return None
