@@ -14,6 +14,9 @@ atomic<const kml_engine_api*> engine{nullptr};
 // Longest sentence taken from the engine.
 constexpr size_t ERROR_SIZE = 1024;
 
+// Most models take less time than it takes to wake a second thread, and a Context is often one of many.
+constexpr int DEFAULT_THREADS = 1;
+
 // Below this distance (Angstrom) a pair of atoms is named when the engine refuses a structure.
 constexpr double COINCIDENT = 1e-3;
 
@@ -62,7 +65,7 @@ Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
     coordinates.resize(3 * particles.size());
     gradient.resize(3 * particles.size());
     if (numThreads == 0)
-        numThreads = 1;
+        numThreads = DEFAULT_THREADS;
 }
 
 void Evaluator::checkParticles(int numSystemParticles) const {
@@ -128,6 +131,8 @@ vector<pair<int, int>> Evaluator::getBonds() const {
 
 /** Name the particles at fault as the System counts them; the engine counts the atoms of the model. */
 string Evaluator::describeParticles(const vector<Vec3>& positions) const {
+    if (allParticles) // both count alike
+        return "";
     for (int i : particles)
         if (!isFinite(positions[i]))
             return " (in the System: particle " + to_string(i) + ")";

@@ -1,0 +1,206 @@
+"""`KMLForce`: a kernel potential as a native OpenMM Force.
+
+Importing this module loads the plugin into OpenMM, so that ``openmm.XmlSerializer.deserialize`` knows the type
+``KMLForce`` from then on. OpenMM's units (nm, kJ/mol) appear here and in the plugin only.
+"""
+
+import ctypes
+import operator
+
+import openmm
+from openmm.app import Element
+
+from openmm_kml.interfaces._openmm_library import load_library
+from openmm_kml.potential import KernelPotential
+
+__all__ = ["KMLForce", "load_plugin"]
+
+
+def load_plugin():
+    """Make ``KMLForce`` known to OpenMM and its serializer. Happens on import; calling it again does nothing.
+
+    Raises
+    ------
+    ImportError
+        If OpenMM is not of version 8.6, or the plugin was not built.
+    """
+    load_library()
+
+
+load_plugin()
+
+
+class KMLForce(openmm.Force):
+    """The energy of a kernel potential on all particles of a System, or on some.
+
+    E = scale × E_model, with scale = 1 or a global parameter of the Context.
+
+    Parameters
+    ----------
+    potential_or_path : KernelPotential, str or path
+        The model. The Force keeps a copy of the whole weight file and needs the file no more.
+    particles : sequence of int, optional
+        Particle indices in the model's order of atoms. All particles of the System, in order, when omitted.
+    scale_parameter : str, optional
+        Name of a global parameter that multiplies the energy; its default is 1.
+    topology : openmm.app.Topology, optional
+        When given, its elements are compared with the model's.
+    n_threads : int, optional
+        OpenMP threads of one evaluation; one when omitted.
+
+    Raises
+    ------
+    ValueError
+        If the elements of the topology are not those of the model; the message names the first atom that differs.
+    WeightFileError
+        If the weight file is damaged.
+    OpenMMException
+        If a particle index is negative or appears twice. Whether the particles exist, and are as many as the model's
+        atoms, is checked when a Context is created.
+    """
+
+    def __init__(self, potential_or_path, particles=None, scale_parameter=None, *, topology=None, n_threads=None):
+        potential = _as_potential(potential_or_path)
+        if topology is not None:
+            _check_elements(potential, topology, particles)
+        data = potential.to_bytes()
+        load_library().put_force_aside(data, len(data))
+        # The pointer comes back as one of OpenMM's own proxies, ownership included.
+        self.this = openmm.XmlSerializer.deserialize('<Force type="KMLForceHandle"/>').this
+        if particles is not None:
+            self.setParticles(particles)
+        if scale_parameter is not None:
+            self.setScaleParameter(scale_parameter)
+        self.setNumThreads(n_threads)
+
+    @classmethod
+    def cast(cls, force):
+        """Return `force`, a plain ``openmm.Force`` as ``System.getForce()`` gives it, as the KMLForce that it is.
+
+        Both objects stand for the same Force. Raises ``TypeError`` if it is no KMLForce.
+        """
+        if not isinstance(force, openmm.Force) or not load_library().is_kml_force(int(force.this)):
+            raise TypeError(f"a KMLForce was expected, a {type(force).__name__} was given")
+        result = cls.__new__(cls)
+        result.this = force.this
+        return result
+
+    def getPotential(self):
+        """Return the model as a `KernelPotential`."""
+        size = ctypes.c_size_t()
+        data = load_library().get_model(self._pointer(), ctypes.byref(size))
+        return KernelPotential.from_bytes(ctypes.string_at(data, size.value))
+
+    def setPotential(self, potential_or_path):
+        """Replace the model; existing Contexts follow at `updateParametersInContext`."""
+        data = _as_potential(potential_or_path).to_bytes()
+        load_library().set_model(self._pointer(), data, len(data))
+
+    def getParticles(self):
+        """Return the particle indices in the model's order of atoms; an empty tuple means all particles."""
+        library, pointer = load_library(), self._pointer()
+        return tuple(library.get_particles(pointer)[: library.get_num_particles(pointer)])
+
+    def setParticles(self, particles):
+        """Set the particle indices; an empty sequence means all particles."""
+        indices = _as_indices(particles)
+        load_library().set_particles(self._pointer(), (ctypes.c_int * len(indices))(*indices), len(indices))
+
+    def getScaleParameter(self):
+        """Return the name of the global parameter that multiplies the energy; empty when there is none."""
+        return load_library().get_scale_parameter(self._pointer()).decode()
+
+    def getScaleParameterDefaultValue(self):
+        """Return the value that the scale parameter has in a new Context."""
+        return load_library().get_scale_default(self._pointer())
+
+    def setScaleParameter(self, name, default_value=1.0):
+        """Multiply the energy by the global parameter `name`; an empty name or None removes it."""
+        load_library().set_scale_parameter(self._pointer(), (name or "").encode(), default_value)
+
+    def setScaleParameterDefaultValue(self, default_value):
+        """Set the value that the scale parameter has in a new Context, and after `updateParametersInContext`."""
+        self.setScaleParameter(self.getScaleParameter(), default_value)
+
+    def addEnergyParameterDerivative(self, name):
+        """Ask for dE/dscale, which ``State.getEnergyParameterDerivatives()`` then reports, in kJ/mol.
+
+        Offered on the Reference and CPU platforms. Raises ``OpenMMException`` if `name` is not the scale parameter.
+        """
+        load_library().add_derivative(self._pointer(), str(name).encode())
+
+    def getNumEnergyParameterDerivatives(self):
+        """Return 1 if dE/dscale was asked for, else 0."""
+        return load_library().has_derivative(self._pointer())
+
+    def getEnergyParameterDerivativeName(self, index):
+        """Return the name of the parameter of derivative `index`."""
+        if not 0 <= index < self.getNumEnergyParameterDerivatives():
+            raise openmm.OpenMMException(f"KMLForce: there is no energy parameter derivative {index}")
+        return self.getScaleParameter()
+
+    def getNumThreads(self):
+        """Return the number of threads of one evaluation, None when it was left open."""
+        return load_library().get_num_threads(self._pointer()) or None
+
+    def setNumThreads(self, n_threads):
+        """Set the number of OpenMP threads of one evaluation, at least 1; None leaves it open."""
+        if n_threads is not None and n_threads < 1:
+            raise openmm.OpenMMException(f"KMLForce: the number of threads is at least 1; {n_threads} was given")
+        load_library().set_num_threads(self._pointer(), n_threads or 0)
+
+    def setUsesPeriodicBoundaryConditions(self, periodic):
+        """Choose whether the model sees the periodic box; a molecule that is never wrapped does not need it."""
+        load_library().set_periodic(self._pointer(), bool(periodic))
+
+    def updateParametersInContext(self, context):
+        """Bring the model, particles, threads, periodicity and scale default of a Context up to date.
+
+        The scale parameter's value in the Context changes only if its default was changed here.
+
+        Raises
+        ------
+        OpenMMException
+            If the new model does not fit the particles (the Context then keeps the old one), or if the name or the
+            derivative of the scale parameter changed, which needs a new Context.
+        """
+        load_library().update_parameters(self._pointer(), int(context.this))
+
+    def _pointer(self):
+        return int(self.this)
+
+
+def _as_potential(potential_or_path):
+    if isinstance(potential_or_path, KernelPotential):
+        return potential_or_path
+    return KernelPotential.load(potential_or_path)
+
+
+def _as_indices(particles):
+    try:
+        return [operator.index(particle) for particle in particles]
+    except TypeError:
+        raise TypeError(f"particles is a sequence of integers; {particles!r} was given") from None
+
+
+def _check_elements(potential, topology, particles):
+    if potential.species is None:
+        return
+    atoms = list(topology.atoms())
+    indices = range(len(atoms)) if particles is None or len(particles) == 0 else _as_indices(particles)
+    if len(indices) != len(potential.species):
+        raise ValueError(
+            f"the model describes {len(potential.species)} atoms, "
+            f"{'the topology has' if particles is None else 'particles names'} {len(indices)}: "
+            "pass particles=[...] with the model's atoms in its order"
+        )
+    for k, (index, number) in enumerate(zip(indices, potential.species, strict=True)):
+        if not 0 <= index < len(atoms):
+            raise ValueError(f"particle {index} does not exist; the topology has {len(atoms)} atoms")
+        element, expected = atoms[index].element, Element.getByAtomicNumber(int(number))
+        if element is None or element.atomic_number != expected.atomic_number:
+            found = "no element" if element is None else element.symbol
+            raise ValueError(
+                f"atom {index} of the topology is {found}, atom {k} of the model is {expected.symbol}: "
+                "list the particles in the model's order of atoms"
+            )
