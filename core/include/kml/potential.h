@@ -1,0 +1,52 @@
+/** A potential made from a weight file, and the memory of one caller. The evaluation loop is in cython_src/. */
+#ifndef KML_POTENTIAL_H
+#define KML_POTENTIAL_H
+
+#include "kml/gdml.h"
+
+#include <cstddef>
+#include <vector>
+
+/** The opaque handle of engine_api.h: immutable after construction. */
+struct kml_potential {
+    std::vector<int> species;
+    double one_body = 0; // Σ e0, eV
+    std::vector<kml::GDML> terms;
+    const kml::InstructionSet* instructions = nullptr;
+
+    double operations() const;
+    /** Threads that are worth starting for this many operations: one below some 50 µs of work. */
+    static int useful_threads(int n_threads, double operations);
+};
+
+/** Scratch memory: one lane for each thread, and a shared part. */
+struct kml_workspace {
+    kml::AlignedVector shared;
+    std::vector<kml::AlignedVector> own;
+
+    /** Make room for a term, some geometries and threads; false when memory is short. */
+    bool reserve(const kml::GDML& term, long geometries, int n_threads) noexcept;
+};
+
+namespace kml {
+
+/**
+ * Return a potential, or NULL with the reason in `error`. Never throws.
+ *
+ * @param isa  name of an instruction set, NULL or "" for the best of this processor
+ */
+kml_potential* open_potential(const void* data, size_t size, const char* isa, char* error, size_t error_size) noexcept;
+void close_potential(kml_potential* potential) noexcept;
+kml_workspace* new_workspace() noexcept;
+void free_workspace(kml_workspace* workspace) noexcept;
+
+/** Find a value that is not finite among the results. */
+Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,
+                      const double* virials) noexcept;
+
+/** Write one sentence about a failure; `batch` names the geometry too. */
+void describe(const Failure& failure, bool batch, char* error, size_t error_size) noexcept;
+
+} // namespace kml
+
+#endif

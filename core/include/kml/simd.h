@@ -1,0 +1,102 @@
+/**
+ * Short vectors of doubles on the vector extensions of GCC and Clang.
+ *
+ * Everything is an always_inline template on the number of lanes L, so that it takes the instruction set of the
+ * function it is inlined into (see gdml_block.h). A vector wider than the registers still works, only slower.
+ */
+#ifndef KML_SIMD_H
+#define KML_SIMD_H
+
+#include <cstdint>
+
+#define KML_INLINE inline __attribute__((always_inline))
+#define KML_UNROLL _Pragma("GCC unroll 32")
+
+namespace kml {
+
+template <int L>
+struct Lanes;
+#define KML_LANES(n)                                                                                                   \
+    template <>                                                                                                        \
+    struct Lanes<n> {                                                                                                  \
+        typedef double Real __attribute__((vector_size(8 * n), may_alias));                                            \
+        typedef int64_t Integer __attribute__((vector_size(8 * n), may_alias));                                        \
+    };
+KML_LANES(2)
+KML_LANES(4)
+KML_LANES(8)
+#undef KML_LANES
+
+template <int L>
+using Real = typename Lanes<L>::Real;
+template <int L>
+using Integer = typename Lanes<L>::Integer;
+
+/** Aligned load and store: `p` is a multiple of the vector's size. */
+template <int L>
+KML_INLINE Real<L> load(const double* p) {
+    return *reinterpret_cast<const Real<L>*>(p);
+}
+template <int L>
+KML_INLINE void store(double* p, Real<L> v) {
+    *reinterpret_cast<Real<L>*>(p) = v;
+}
+
+/** x in all lanes. (`x - 0` folds into a broadcast; `x + 0` is a real addition, because -0.0 + 0.0 = +0.0.) */
+template <int L>
+KML_INLINE Real<L> broadcast(double x) {
+    return x - Real<L>{};
+}
+
+/** Square root of each lane; one instruction when compiled with -fno-math-errno. */
+template <int L>
+KML_INLINE Real<L> square_root(Real<L> x) {
+    Real<L> y;
+    KML_UNROLL for (int l = 0; l < L; ++l) y[l] = __builtin_sqrt(x[l]);
+    return y;
+}
+
+/** Sum over the lanes, in pairs. */
+template <int L>
+KML_INLINE double lane_sum(Real<L> v) {
+    double s[L];
+    for (int l = 0; l < L; ++l)
+        s[l] = v[l];
+    for (int n = L / 2; n; n /= 2)
+        for (int l = 0; l < n; ++l)
+            s[l] += s[l + n];
+    return s[0];
+}
+
+/** Lane l of the result is the sum over the lanes of v[l]: L sums for some 3 L instructions. */
+template <int L>
+KML_INLINE Real<L> lane_sums(const Real<L>* v) {
+    if constexpr (L == 2) {
+        return __builtin_shufflevector(v[0], v[1], 0, 2) + __builtin_shufflevector(v[0], v[1], 1, 3);
+    } else if constexpr (L == 4) {
+        Real<4> s[2];
+        for (int k = 0; k < 2; ++k) {
+            const Real<4> a = v[2 * k], b = v[2 * k + 1];
+            s[k] = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
+        }
+        return __builtin_shufflevector(s[0], s[1], 0, 1, 4, 5) + __builtin_shufflevector(s[0], s[1], 2, 3, 6, 7);
+    } else {
+        Real<8> s[4], t[2];
+        for (int k = 0; k < 4; ++k) {
+            const Real<8> a = v[2 * k], b = v[2 * k + 1];
+            s[k] = __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14) +
+                   __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+        }
+        for (int k = 0; k < 2; ++k) {
+            const Real<8> a = s[2 * k], b = s[2 * k + 1];
+            t[k] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) +
+                   __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+        return __builtin_shufflevector(t[0], t[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+               __builtin_shufflevector(t[0], t[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+
+} // namespace kml
+
+#endif

@@ -1,0 +1,51 @@
+/** The C++ reader of weight files (docs/weight_file_format.md). */
+#ifndef KML_WEIGHT_FILE_H
+#define KML_WEIGHT_FILE_H
+
+#include "kml/radial.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace kml {
+
+/** A `gdml` term as the file holds it; D = n_atoms (n_atoms - 1) / 2. */
+struct GDMLTerm {
+    double power;         // p
+    RadialKernel kernel;  //
+    double length_scale;  // ℓ, Å^-p
+    double energy_offset; // c, eV
+    size_t n_train = 0, n_entries = 0, n_permutations = 0;
+    std::vector<double> descriptor_weights;      // (D,)
+    std::vector<double> training_descriptors;    // (N, D), Å^-p
+    std::vector<double> descriptor_coefficients; // (N, D), eV Å^p
+    std::vector<double> energy_coefficients;     // (N,), eV; empty without
+    std::vector<int32_t> permutations;           // (P, n_atoms)
+};
+
+struct WeightFile {
+    std::vector<int> species;
+    std::map<int, double> atom_energies; // eV
+    std::vector<GDMLTerm> terms;
+};
+
+/** The bytes are not a valid weight file; what() names the field. */
+struct WeightFileError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/**
+ * Return the contents of a weight file.
+ *
+ * @param data  IN `size` bytes, any content: nothing outside them is read
+ * @throws WeightFileError, std::bad_alloc
+ */
+WeightFile read_weight_file(const void* data, size_t size);
+
+} // namespace kml
+
+#endif

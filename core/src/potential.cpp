@@ -1,0 +1,129 @@
+#include "kml/potential.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+
+double kml_potential::operations() const {
+    double sum = 0;
+    for (const kml::GDML& term : terms)
+        sum += term.operations();
+    return sum;
+}
+
+int kml_potential::useful_threads(int n_threads, double operations) {
+    // Waking threads costs microseconds on an idle machine and milliseconds on a busy one. A core does some 2e10
+    // operations a second or more, so this is about 50 µs of work for each thread.
+    constexpr double operations_per_thread = 1e6;
+    const double useful = std::max(1.0, operations / operations_per_thread);
+    return n_threads <= 1 ? 1 : int(std::min(double(n_threads), useful));
+}
+
+bool kml_workspace::reserve(const kml::GDML& term, long geometries, int n_threads) noexcept {
+    try {
+        if (shared.size() < term.shared_size(geometries))
+            shared.resize(term.shared_size(geometries));
+        if (own.size() < size_t(n_threads))
+            own.resize(size_t(n_threads));
+        for (int t = 0; t < n_threads; ++t)
+            if (own[size_t(t)].size() < term.thread_size(geometries))
+                own[size_t(t)].resize(term.thread_size(geometries));
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+namespace kml {
+
+static void say(char* error, size_t error_size, const char* text) {
+    if (error && error_size)
+        std::snprintf(error, error_size, "%s", text);
+}
+
+kml_potential* open_potential(const void* data, size_t size, const char* isa, char* error, size_t error_size) noexcept {
+    kml_potential* potential = nullptr;
+    try {
+        const InstructionSet* instructions = instruction_set(isa);
+        if (!instructions)
+            throw WeightFileError(std::string("this processor has no instruction set named '") + isa + "'");
+        const WeightFile file = read_weight_file(data, size);
+        potential = new kml_potential;
+        potential->species = file.species;
+        potential->instructions = instructions;
+        for (int z : file.species) {
+            const auto found = file.atom_energies.find(z);
+            if (found != file.atom_energies.end())
+                potential->one_body += found->second;
+        }
+        for (const GDMLTerm& term : file.terms)
+            potential->terms.emplace_back(term, int(file.species.size()), instructions);
+        return potential;
+    } catch (const WeightFileError& reason) {
+        say(error, error_size, reason.what());
+    } catch (const std::bad_alloc&) {
+        say(error, error_size, "the memory does not suffice for this weight file");
+    } catch (const std::exception& reason) {
+        say(error, error_size, reason.what());
+    } catch (...) {
+        say(error, error_size, "the weight file cannot be read");
+    }
+    delete potential;
+    return nullptr;
+}
+
+void close_potential(kml_potential* potential) noexcept { delete potential; }
+
+kml_workspace* new_workspace() noexcept { return new (std::nothrow) kml_workspace; }
+
+void free_workspace(kml_workspace* workspace) noexcept { delete workspace; }
+
+Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,
+                      const double* virials) noexcept {
+    Failure failure;
+    for (long g = 0; g < geometries; ++g) {
+        bool good = std::isfinite(energies[g]);
+        for (long k = 0; forces && k < 3L * n_atoms; ++k)
+            good = good && std::isfinite(forces[g * 3 * n_atoms + k]);
+        for (long k = 0; virials && k < 9; ++k)
+            good = good && std::isfinite(virials[g * 9 + k]);
+        if (!good) {
+            failure.reason = Failure::overflow;
+            failure.geometry = g;
+            return failure;
+        }
+    }
+    return failure;
+}
+
+void describe(const Failure& failure, bool batch, char* error, size_t error_size) noexcept {
+    if (!error || !error_size)
+        return;
+    char where[48] = "";
+    if (batch)
+        std::snprintf(where, sizeof where, "structure %ld: ", failure.geometry);
+    switch (failure.reason) {
+    case Failure::not_finite:
+        std::snprintf(error, error_size, "%sa coordinate of atom %d is not finite: check the input, or the time step",
+                      where, failure.i);
+        return;
+    case Failure::coincident:
+        std::snprintf(error, error_size,
+                      "%satoms %d and %d coincide (distance %.3g Å): the energy is not defined; check the structure, "
+                      "or the time step",
+                      where, failure.i, failure.j, failure.distance);
+        return;
+    case Failure::overflow:
+        std::snprintf(error, error_size,
+                      "%sthe energy or a force is not finite: the structure is far outside the training data", where);
+        return;
+    case Failure::memory:
+        std::snprintf(error, error_size, "the memory does not suffice for the evaluation");
+        return;
+    default:
+        error[0] = 0;
+    }
+}
+
+} // namespace kml

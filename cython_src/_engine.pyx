@@ -1,0 +1,462 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The host engine: evaluation loops over blocks of training points, without the GIL, in OpenMP threads.
+
+Results depend on the model, the positions and the number of threads only: each thread takes a fixed range of blocks
+into sums of its own, and these are added in the order of the threads.
+"""
+
+import numpy as np
+
+from openmm_kml.errors import EvaluationError, WeightFileError
+
+from cpython.pycapsule cimport PyCapsule_New
+from cython.parallel cimport prange
+from libc.stddef cimport size_t
+from libc.string cimport memset
+from libcpp.vector cimport vector
+
+
+cdef extern from "<omp.h>" nogil:
+    int omp_get_max_threads()
+
+
+cdef extern from "kml/engine_api.h" nogil:
+    enum: KML_ENGINE_API_VERSION
+    ctypedef struct kml_potential
+    ctypedef struct kml_workspace
+    ctypedef struct kml_engine_api:
+        int version
+        kml_potential* (*open)(const void*, size_t, char*, size_t) noexcept nogil
+        void (*close)(kml_potential*) noexcept nogil
+        int (*n_atoms)(const kml_potential*) noexcept nogil
+        const int* (*species)(const kml_potential*) noexcept nogil
+        kml_workspace* (*new_workspace)(const kml_potential*) noexcept nogil
+        void (*free_workspace)(kml_workspace*) noexcept nogil
+        int (*evaluate)(const kml_potential*, kml_workspace*, int, const double*, const double*, int, double*, double*,
+                        double*, char*, size_t) noexcept nogil
+
+
+cdef extern from "kml/potential.h" namespace "kml" nogil:
+    enum Reason "kml::Failure::Reason":
+        NONE "kml::Failure::none"
+        NOT_FINITE "kml::Failure::not_finite"
+        MEMORY "kml::Failure::memory"
+
+    cppclass Failure:
+        Reason reason
+        long geometry
+        int i
+
+    cppclass InstructionSet:
+        const char* name
+
+    cppclass AlignedVector:
+        double* data()
+
+    cppclass GDML:
+        long n_train, n_entries, n_permutations, n_blocks
+        long stack()
+        Failure begin(long, const double*, double*)
+        void clear(long, double*)
+        void block(long, long, const double*, double*)
+        void gather(long, const double*, double*)
+        void finish(long, const double*, const double*, double*, double*, double*, double*)
+
+    const InstructionSet* instruction_set(const char*)
+    kml_potential* open_potential(const void*, size_t, const char*, char*, size_t) noexcept
+    void close_potential(kml_potential*) noexcept
+    kml_workspace* new_workspace() noexcept
+    void free_workspace(kml_workspace*) noexcept
+    Failure check_results(long, int, const double*, const double*, const double*) noexcept
+    void describe(const Failure&, bint, char*, size_t) noexcept
+
+
+cdef extern from "kml/potential.h" nogil:
+    # The same two structs as above, now with their members.
+    cppclass Potential "kml_potential":
+        vector[int] species
+        double one_body
+        vector[GDML] terms
+        const InstructionSet* instructions
+        double operations()
+        @staticmethod
+        int useful_threads(int, double)
+
+    cppclass Workspace "kml_workspace":
+        AlignedVector shared
+        vector[AlignedVector] own
+        bint reserve(const GDML&, long, int) noexcept
+
+
+cdef enum:
+    ERROR_SIZE = 512
+
+
+# --- loops
+
+
+cdef void sum_blocks(GDML* term, long geometries, long first, long last, const double* shared, double* own) noexcept nogil:
+    """Set one thread's sums to those of its blocks first <= b < last."""
+    cdef long b
+    term.clear(geometries, own)
+    for b in range(first, last):
+        term.block(geometries, b, shared, own)
+
+
+cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double* positions, int n_threads,
+                      double* energies, double* forces, double* virials) noexcept nogil:
+    """Add one term's energies, forces and virials of some stacked geometries.
+
+    positions  IN    (geometries, n_atoms, 3), Å
+    energies   INOUT (geometries,), eV
+    forces     INOUT (geometries, n_atoms, 3), eV/Å, or NULL
+    virials    INOUT (geometries, 3, 3), eV, or NULL
+    """
+    cdef Failure failure
+    cdef int t
+    cdef int threads = <int> min(<long> n_threads, term.n_blocks)
+    cdef double* shared
+    if not work.reserve(term[0], geometries, threads):
+        failure.reason = MEMORY
+        return failure
+    shared = work.shared.data()
+    failure = term.begin(geometries, positions, shared)
+    if failure.reason != NONE:
+        return failure
+    if threads == 1:
+        sum_blocks(term, geometries, 0, term.n_blocks, shared, work.own[0].data())
+    else:
+        for t in prange(threads, schedule="static", num_threads=threads):
+            sum_blocks(term, geometries, term.n_blocks * t // threads, term.n_blocks * (t + 1) // threads, shared,
+                       work.own[t].data())
+        for t in range(1, threads):
+            term.gather(geometries, work.own[t].data(), work.own[0].data())
+    term.finish(geometries, positions, work.own[0].data(), shared, energies, forces, virials)
+    return failure
+
+
+cdef Failure evaluate_stack(Potential* potential, Workspace* work, long geometries, const double* positions,
+                            int n_threads, double* energies, double* forces, double* virials) noexcept nogil:
+    """Energies, forces and virials of some geometries together; all results are overwritten."""
+    cdef Failure failure
+    cdef int n_atoms = <int> potential.species.size()
+    cdef long g
+    cdef size_t k
+    for g in range(geometries):
+        energies[g] = potential.one_body
+    if forces != NULL:
+        memset(forces, 0, geometries * 3 * n_atoms * sizeof(double))
+    if virials != NULL:
+        memset(virials, 0, geometries * 9 * sizeof(double))
+    for k in range(potential.terms.size()):
+        failure = add_term(&potential.terms[k], work, geometries, positions, n_threads, energies, forces, virials)
+        if failure.reason != NONE:
+            return failure
+    return check_results(geometries, n_atoms, energies, forces, virials)
+
+
+cdef Failure evaluate_stacks(Potential* potential, Workspace* work, long first, long last, long stack,
+                             const double* positions, int n_threads, double* energies, double* forces,
+                             double* virials) noexcept nogil:
+    """The geometries first <= g < last, `stack` at a time."""
+    cdef Failure failure
+    cdef long g = first, m, stride = 3 * <long> potential.species.size()
+    while g < last:
+        m = min(stack, last - g)
+        failure = evaluate_stack(potential, work, m, positions + g * stride, n_threads, energies + g,
+                                 <double*> NULL if forces == NULL else forces + g * stride,
+                                 <double*> NULL if virials == NULL else virials + g * 9)
+        if failure.reason != NONE:
+            failure.geometry += g
+            return failure
+        g = g + m
+    return failure
+
+
+# --- the C function table
+
+
+cdef kml_potential* api_open(const void* data, size_t size, char* error, size_t error_size) noexcept nogil:
+    return open_potential(data, size, NULL, error, error_size)
+
+
+cdef int api_n_atoms(const kml_potential* potential) noexcept nogil:
+    return <int> (<Potential*> potential).species.size()
+
+
+cdef const int* api_species(const kml_potential* potential) noexcept nogil:
+    return (<Potential*> potential).species.data()
+
+
+cdef kml_workspace* api_new_workspace(const kml_potential* potential) noexcept nogil:
+    return new_workspace()
+
+
+cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, int n_atoms, const double* positions,
+                      const double* cell, int n_threads, double* energy, double* forces, double* virial, char* error,
+                      size_t error_size) noexcept nogil:
+    cdef Potential* potential = <Potential*> handle
+    cdef Failure failure
+    if n_atoms != <int> potential.species.size():
+        describe_count(<int> potential.species.size(), n_atoms, error, error_size)
+        return 1
+    n_threads = Potential.useful_threads(n_threads, potential.operations())
+    failure = evaluate_stack(potential, <Workspace*> workspace, 1, positions, n_threads, energy, forces, virial)
+    if failure.reason != NONE:
+        describe(failure, False, error, error_size)
+        return 1
+    return 0
+
+
+cdef extern from "<cstdio>" namespace "std" nogil:
+    int snprintf(char*, size_t, const char*, ...) noexcept
+
+
+cdef void describe_count(int expected, int found, char* error, size_t error_size) noexcept nogil:
+    if error != NULL and error_size > 0:
+        snprintf(error, error_size, "the potential has %d atoms; %d came", expected, found)
+
+
+cdef kml_engine_api TABLE
+TABLE.version = KML_ENGINE_API_VERSION
+TABLE.open = api_open
+TABLE.close = close_potential
+TABLE.n_atoms = api_n_atoms
+TABLE.species = api_species
+TABLE.new_workspace = api_new_workspace
+TABLE.free_workspace = free_workspace
+TABLE.evaluate = api_evaluate
+
+
+def engine_api():
+    """Return the C function table as a capsule named "openmm_kml.engine_api" (core/include/kml/engine_api.h)."""
+    return PyCapsule_New(&TABLE, "openmm_kml.engine_api", NULL)
+
+
+# --- Python
+
+
+def max_threads():
+    """Return the number of threads that OpenMP offers: the cores of this process, or what OMP_NUM_THREADS says."""
+    return omp_get_max_threads()
+
+
+cdef class Engine:
+    """A potential, ready to evaluate.
+
+    One Engine serves one Python thread at a time; several engines may run at once.
+
+    Parameters
+    ----------
+    data : bytes
+        A weight file.
+    isa : str, optional
+        Instruction set: "avx512", "avx2" or "baseline"; the best of this processor by default. For tests.
+
+    Raises
+    ------
+    openmm_kml.errors.WeightFileError
+        If the bytes are not a valid weight file; the message names the field.
+    ValueError
+        If the processor lacks the instruction set.
+    """
+
+    cdef Potential* potential
+    cdef vector[kml_workspace*] idle
+
+    def __cinit__(self, data, isa=None):
+        cdef char error[ERROR_SIZE]
+        cdef const unsigned char[::1] view = data
+        cdef size_t size = view.shape[0]
+        cdef const void* start = &view[0] if size else NULL
+        cdef bytes name = b"" if isa is None else isa.encode()
+        cdef const char* isa_name = name
+        if instruction_set(isa_name) == NULL:
+            raise ValueError(f"isa is 'avx512', 'avx2' or 'baseline', as far as this processor has it; {isa!r} was given")
+        error[0] = 0
+        with nogil:
+            self.potential = <Potential*> open_potential(start, size, isa_name, error, ERROR_SIZE)
+        if self.potential == NULL:
+            raise WeightFileError(error.decode(errors="replace"))
+
+    def __dealloc__(self):
+        cdef size_t k
+        for k in range(self.idle.size()):
+            free_workspace(self.idle[k])
+        close_potential(<kml_potential*> self.potential)
+
+    cdef Workspace* take(self) except NULL:
+        """Return scratch memory that no other call uses; the GIL is held."""
+        cdef kml_workspace* workspace
+        if self.idle.empty():
+            workspace = new_workspace()
+            if workspace == NULL:
+                raise MemoryError("the memory does not suffice for the evaluation")
+        else:
+            workspace = self.idle.back()
+            self.idle.pop_back()
+        return <Workspace*> workspace
+
+    cdef void give(self, Workspace* workspace) noexcept:
+        self.idle.push_back(<kml_workspace*> workspace)
+
+    @property
+    def n_atoms(self):
+        """Number of atoms of the molecule."""
+        return self.potential.species.size()
+
+    @property
+    def species(self):
+        """Atomic number of each atom, int64 array of shape (n_atoms,)."""
+        return np.array(self.potential.species, dtype=np.int64)
+
+    @property
+    def instruction_set(self):
+        """Name of the instruction set in use."""
+        return self.potential.instructions.name.decode()
+
+    @property
+    def operations(self):
+        """Floating-point operations of one evaluation, 8 N P D summed over the terms."""
+        return self.potential.operations()
+
+    def evaluate(self, positions, cell=None, int n_threads=1, bint forces=True, bint virial=True):
+        """Return energy, forces and virial of one structure.
+
+        Parameters
+        ----------
+        positions : array_like of shape (n_atoms, 3), Å
+            A whole molecule: it is never wrapped.
+        cell : array_like of shape (3, 3), Å, optional
+            Lattice vectors as rows. A model of one molecule has no use for it.
+        n_threads : int
+            At least 1; small models use fewer.
+        forces, virial : bool
+            Whether to compute them.
+
+        Returns
+        -------
+        energy : float, eV
+        forces : ndarray of shape (n_atoms, 3), eV/Å, -dE/dr, or None
+        virial : ndarray of shape (3, 3), eV, -dE/dstrain, or None
+
+        Raises
+        ------
+        ValueError
+            If an array has a wrong shape.
+        openmm_kml.errors.EvaluationError
+            If atoms coincide or a number is not finite; the message names the atoms.
+        """
+        cdef double[:, ::1] r = self.checked(positions, 2)
+        cdef int n = <int> self.potential.species.size()
+        check_cell(cell)
+        check_threads(n_threads)
+        f = np.empty((n, 3)) if forces else None
+        v = np.empty((3, 3)) if virial else None
+        cdef double energy = 0
+        cdef double[:, ::1] f_view = f
+        cdef double[:, ::1] v_view = v
+        cdef double* f_start = &f_view[0, 0] if forces else NULL
+        cdef double* v_start = &v_view[0, 0] if virial else NULL
+        cdef Failure failure
+        cdef Workspace* work = self.take()
+        with nogil:
+            n_threads = Potential.useful_threads(n_threads, self.potential.operations())
+            failure = evaluate_stack(self.potential, work, 1, &r[0, 0], n_threads, &energy, f_start, v_start)
+        self.give(work)
+        raise_failure(failure, False)
+        return energy, f, v
+
+    def evaluate_batch(self, positions, int n_threads=1):
+        """Return energies, forces and virials of many structures; several share each pass over the training points.
+
+        Parameters
+        ----------
+        positions : array_like of shape (M, n_atoms, 3), Å
+        n_threads : int
+            At least 1; small batches use fewer.
+
+        Returns
+        -------
+        energies : ndarray of shape (M,), eV
+        forces : ndarray of shape (M, n_atoms, 3), eV/Å
+        virials : ndarray of shape (M, 3, 3), eV
+
+        Raises
+        ------
+        ValueError
+            If an array has a wrong shape.
+        openmm_kml.errors.EvaluationError
+            If atoms coincide or a number is not finite; the message names the structure and the atoms.
+        """
+        cdef double[:, :, ::1] r = self.checked(positions, 3)
+        cdef long m = r.shape[0]
+        cdef int n = <int> self.potential.species.size()
+        check_threads(n_threads)
+        energies, forces, virials = np.empty(m), np.empty((m, n, 3)), np.empty((m, 3, 3))
+        if m == 0:
+            return energies, forces, virials
+        cdef double[::1] e = energies
+        cdef double[:, :, ::1] f = forces
+        cdef double[:, :, ::1] v = virials
+        cdef long stack = min([self.potential.terms[k].stack() for k in range(self.potential.terms.size())])
+        cdef long n_stacks = (m + stack - 1) // stack
+        cdef int threads = Potential.useful_threads(n_threads, self.potential.operations() * m)
+        cdef int lanes = threads if n_stacks >= threads else 1  # threads over geometries, or over training points
+        cdef int t
+        cdef vector[Failure] failures
+        cdef vector[Workspace*] work
+        failures.resize(lanes)
+        for t in range(lanes):
+            work.push_back(self.take())
+        with nogil:
+            if lanes == 1:
+                failures[0] = evaluate_stacks(self.potential, work[0], 0, m, stack, &r[0, 0, 0], threads, &e[0],
+                                              &f[0, 0, 0], &v[0, 0, 0])
+            else:
+                for t in prange(lanes, schedule="static", num_threads=lanes):
+                    failures[t] = evaluate_stacks(
+                        self.potential, work[t], min(m, n_stacks * t // lanes * stack),
+                        min(m, n_stacks * (t + 1) // lanes * stack), stack, &r[0, 0, 0], 1, &e[0], &f[0, 0, 0],
+                        &v[0, 0, 0])
+        for t in range(lanes):
+            self.give(work[t])
+        for t in range(lanes):
+            raise_failure(failures[t], True)
+        return energies, forces, virials
+
+    cdef object checked(self, positions, int n_dim):
+        """Return positions as a C-contiguous float64 array of the right shape."""
+        cdef int n = <int> self.potential.species.size()
+        try:
+            array = np.ascontiguousarray(positions, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError("positions must be an array of numbers, in Å") from None
+        if array.ndim != n_dim or array.shape[n_dim - 2:] != (n, 3):
+            expected = f"({n}, 3)" if n_dim == 2 else f"(M, {n}, 3)"
+            raise ValueError(f"positions have the shape {array.shape}; {expected} is expected for the {n} atoms of the model")
+        return array
+
+
+cdef int check_threads(int n_threads) except -1:
+    if n_threads < 1:
+        raise ValueError(f"n_threads is at least 1; {n_threads} was given")
+    return 0
+
+
+cdef int check_cell(cell) except -1:
+    if cell is not None:
+        array = np.asarray(cell, dtype=np.float64)
+        if array.shape != (3, 3) or not np.isfinite(array).all():
+            raise ValueError("cell is a finite array of shape (3, 3), lattice vectors as rows, in Å")
+    return 0
+
+
+cdef int raise_failure(const Failure& failure, bint batch) except -1:
+    cdef char error[ERROR_SIZE]
+    if failure.reason == NONE:
+        return 0
+    if failure.reason == MEMORY:
+        raise MemoryError("the memory does not suffice for the evaluation")
+    describe(failure, batch, error, ERROR_SIZE)
+    raise EvaluationError(error.decode(errors="replace"))

@@ -1,0 +1,188 @@
+"""`KernelPotential`: a weight file, ready to evaluate. It needs the engine and no part of the trainer."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from openmm_kml import weights as weight_files
+from openmm_kml._engine import Engine, max_threads
+from openmm_kml.elements import formula, symbol
+from openmm_kml.errors import WeightFileError
+
+
+class Evaluation(NamedTuple):
+    """Energy, forces and virial of one structure, or of many with a leading axis.
+
+    Attributes
+    ----------
+    energy : float or ndarray of shape (M,), eV
+    forces : ndarray of shape (..., n_atoms, 3), eV/Å, -dE/dr
+    virial : ndarray of shape (..., 3, 3), eV, -dE/dstrain; the ASE stress is -virial / volume
+    """
+
+    energy: float | np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+
+
+class KernelPotential:
+    """A potential read from a weight file.
+
+    Make one with `KernelPotential.load(path)` or `KernelPotential.from_bytes(data)`.
+
+    Examples
+    --------
+    >>> potential = KernelPotential.load("ethanol.safetensors")  # doctest: +SKIP
+    >>> energy, forces, virial = potential.evaluate(positions)  # doctest: +SKIP
+    """
+
+    def __init__(self, data):
+        self._data = bytes(data)
+        self._engine = Engine(self._data)
+
+    @classmethod
+    def load(cls, path):
+        """Return the potential of a weight file.
+
+        Raises
+        ------
+        openmm_kml.errors.WeightFileError
+            If the file is not a valid weight file; the message names the file and the field.
+        OSError
+            If the file cannot be read.
+        """
+        data = Path(path).read_bytes()
+        try:
+            return cls(data)
+        except WeightFileError as error:
+            raise WeightFileError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_bytes(cls, data):
+        """Return the potential of the bytes of a weight file.
+
+        Raises
+        ------
+        openmm_kml.errors.WeightFileError
+            If the bytes are not a valid weight file; the message names the field.
+        """
+        return cls(data)
+
+    def to_bytes(self):
+        """Return the bytes of the weight file, as they were read."""
+        return self._data
+
+    def __reduce__(self):
+        return (type(self), (self._data,))
+
+    def __repr__(self):
+        return f"<KernelPotential of {formula(self.species)}, {self._engine.operations:.3g} operations>"
+
+    @cached_property
+    def species(self):
+        """Atomic numbers in order, read-only int64 array of shape (n_atoms,)."""
+        species = self._engine.species
+        species.flags.writeable = False
+        return species
+
+    @cached_property
+    def weights(self):
+        """The `openmm_kml.weights.Weights` of the file."""
+        return weight_files.from_bytes(self._data)
+
+    def evaluate(self, positions, numbers=None, cell=None, n_threads=None):
+        """Return the `Evaluation` of one structure.
+
+        Parameters
+        ----------
+        positions : array_like of shape (n_atoms, 3), Å
+            A whole molecule, its atoms in the order of the model; it is never wrapped into a cell.
+        numbers : array_like of shape (n_atoms,), optional
+            Atomic numbers, to be compared with those of the model.
+        cell : array_like of shape (3, 3), Å, optional
+            Lattice vectors as rows. A model of one molecule does not depend on it.
+        n_threads : int, optional
+            OpenMP threads; all cores by default, and one where the work is below some 50 µs.
+
+        Raises
+        ------
+        ValueError
+            If an array has a wrong shape, or the elements differ from the model's.
+        openmm_kml.errors.EvaluationError
+            If atoms coincide or a coordinate is not finite; the message names the atoms.
+        """
+        if numbers is not None:
+            self.check_numbers(numbers)
+        return Evaluation(*self._engine.evaluate(positions, cell, _threads(n_threads)))
+
+    def evaluate_batch(self, positions, numbers=None, n_threads=None):
+        """Return the `Evaluation` of many structures, with a leading axis; faster than one by one.
+
+        Parameters
+        ----------
+        positions : array_like of shape (M, n_atoms, 3), Å
+        numbers, n_threads
+            As in `evaluate`.
+
+        Raises
+        ------
+        ValueError
+            If an array has a wrong shape, or the elements differ from the model's.
+        openmm_kml.errors.EvaluationError
+            If atoms coincide or a coordinate is not finite; the message names the structure and the atoms.
+        """
+        if numbers is not None:
+            self.check_numbers(numbers)
+        return Evaluation(*self._engine.evaluate_batch(positions, _threads(n_threads)))
+
+    def check_numbers(self, numbers):
+        """Raise ValueError unless the atomic numbers, shape (n_atoms,), are those of the model in its order."""
+        numbers = np.asarray(numbers)
+        if numbers.shape != self.species.shape:
+            raise ValueError(
+                f"the model is for {len(self.species)} atoms ({formula(self.species)}); "
+                f"atomic numbers of shape {numbers.shape} were given"
+            )
+        different = np.flatnonzero(numbers != self.species)
+        if len(different):
+            atom = different[0]
+            raise ValueError(
+                f"atom {atom} is {symbol(numbers[atom])}, but the model expects {symbol(self.species[atom])} there: "
+                "give the atoms in the order of the training data"
+            )
+
+    def info(self):
+        """Return what the file holds, as a dictionary that JSON can write."""
+        weights = self.weights
+        return {
+            "n_atoms": len(self.species),
+            "formula": formula(self.species),
+            "species": [symbol(z) for z in self.species],
+            "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
+            "terms": [_describe(term) for term in weights.terms],
+            "operations_per_evaluation": self._engine.operations,
+            "instruction_set": self._engine.instruction_set,
+            "file_size": len(self._data),
+            "provenance": weights.provenance,
+        }
+
+
+def _threads(n_threads):
+    return max_threads() if n_threads is None else n_threads
+
+
+def _describe(term):
+    return {
+        "kind": term.kind,
+        "kernel": term.kernel,
+        "power": term.power,
+        "length_scale": term.length_scale,
+        "energy_offset": term.energy_offset,
+        "n_train": len(term.training_descriptors),
+        "n_permutations": len(term.permutations),
+        "n_entries": len(term.descriptor_weights),
+        "energies": term.energy_coefficients is not None,
+        "weighted": bool((term.descriptor_weights != 1).any()),
+    }
