@@ -347,7 +347,7 @@ cdef class Engine:
         openmm_kml.errors.EvaluationError
             If atoms coincide or a number is not finite; the message names the atoms.
         """
-        cdef double[:, ::1] r = self.checked(positions, 2)
+        cdef const double[:, ::1] r = self.checked(positions, 2)
         cdef int n = <int> self.potential.species.size()
         check_cell(cell)
         check_threads(n_threads)
@@ -389,7 +389,7 @@ cdef class Engine:
         openmm_kml.errors.EvaluationError
             If atoms coincide or a number is not finite; the message names the structure and the atoms.
         """
-        cdef double[:, :, ::1] r = self.checked(positions, 3)
+        cdef const double[:, :, ::1] r = self.checked(positions, 3)
         cdef long m = r.shape[0]
         cdef int n = <int> self.potential.species.size()
         check_threads(n_threads)
