@@ -19,6 +19,7 @@ _POINTER, _TEXT, _INT, _DOUBLE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int,
 # reason of a failure.
 _PLAIN = {
     "force_base_class_route": (None, [_INT]),
+    "set_default_threads": (None, [_INT]),
     "is_kml_force": (_INT, [_POINTER]),
     "get_model": (_POINTER, [_POINTER, ctypes.POINTER(ctypes.c_size_t)]),
     "get_num_particles": (_INT, [_POINTER]),
@@ -95,4 +96,5 @@ def load_library():
     capsule_pointer.restype, capsule_pointer.argtypes = _POINTER, [ctypes.py_object, _TEXT]
     library.engine = _engine.engine_api()  # keeps the capsule; the table itself is static
     library.set_engine(capsule_pointer(library.engine, b"openmm_kml.engine_api"))
+    library.set_default_threads(_engine.max_threads())
     return library

@@ -46,7 +46,7 @@ class KMLForce(openmm.Force):
     topology : openmm.app.Topology, optional
         When given, its elements are compared with the model's.
     n_threads : int, optional
-        OpenMP threads of one evaluation; one when omitted.
+        OpenMP threads of one evaluation; all cores by default, and one where the work is below some 50 µs.
 
     Raises
     ------

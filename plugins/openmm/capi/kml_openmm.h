@@ -19,6 +19,9 @@ KML_EXPORT void kml_openmm_force_base_class_route(int yes);
 /** Hand over the engine's function table, which must live as long as the process. */
 KML_EXPORT int kml_openmm_set_engine(const kml_engine_api* table, char* error, size_t error_size);
 
+/** Set the threads of forces that leave them open. */
+KML_EXPORT void kml_openmm_set_default_threads(int n_threads);
+
 /** Whether an OpenMM::Force is a KMLForce. */
 KML_EXPORT int kml_openmm_is_kml_force(const void* force);
 

@@ -1,5 +1,6 @@
 #include "openmmkml/internal/Engine.h"
 #include "openmm/OpenMMException.h"
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
@@ -10,12 +11,10 @@ using namespace std;
 namespace {
 
 atomic<const kml_engine_api*> engine{nullptr};
+atomic<int> defaultThreads{1};
 
 // Longest sentence taken from the engine.
 constexpr size_t ERROR_SIZE = 1024;
-
-// Most models take less time than it takes to wake a second thread, and a Context is often one of many.
-constexpr int DEFAULT_THREADS = 1;
 
 // Below this distance (Angstrom) a pair of atoms is named when the engine refuses a structure.
 constexpr double COINCIDENT = 1e-3;
@@ -48,6 +47,8 @@ const kml_engine_api& OpenMMKML::getEngine() {
     return *table;
 }
 
+void OpenMMKML::setDefaultThreads(int threads) { defaultThreads = max(1, threads); }
+
 OpenModel::OpenModel(const KMLForce::Model& bytes) : potential(openPotential(bytes), getEngine().close) {}
 
 int OpenModel::numAtoms() const { return getEngine().n_atoms(potential.get()); }
@@ -65,7 +66,7 @@ Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
     coordinates.resize(3 * particles.size());
     gradient.resize(3 * particles.size());
     if (numThreads == 0)
-        numThreads = DEFAULT_THREADS;
+        numThreads = defaultThreads;
 }
 
 void Evaluator::checkParticles(int numSystemParticles) const {

@@ -55,7 +55,7 @@ public:
     void addEnergyParameterDerivative(const std::string& name);
     bool hasEnergyParameterDerivative() const { return scaleDerivative; }
 
-    /** OpenMP threads of one evaluation; 0 leaves it open, which means one. */
+    /** OpenMP threads of one evaluation; 0 stands for all cores, and one where the work is small. */
     int getNumThreads() const { return numThreads; }
     void setNumThreads(int threads);
 

@@ -20,6 +20,9 @@ void setEngine(const kml_engine_api* table);
 /** The engine of this process. @throws OpenMMException  if none was set */
 const kml_engine_api& getEngine();
 
+/** Set the threads of a force that leaves them open; 1 until then. The engine takes fewer where the work is small. */
+void setDefaultThreads(int threads);
+
 /** A model opened by the engine. Immutable; closed with the object. */
 class OpenModel {
 public:
