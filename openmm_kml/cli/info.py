@@ -1,0 +1,94 @@
+"""``kml info``: what is in a weight file."""
+
+from pathlib import Path
+
+from openmm_kml.cli.common import add_command, add_json_option, check_output, print_errors, print_symmetries, write_json
+
+
+def add_parser(subparsers):
+    parser = add_command(
+        subparsers,
+        "info",
+        run,
+        "show what is in a weight file",
+        "kml info ethanol.safetensors",
+        "Show what is in a weight file: molecule, model, symmetries by the names of the atoms, origin and errors.",
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="weight file")
+    add_json_option(parser)
+
+
+def run(args):
+    check_output(args.json, "report")
+
+    from openmm_kml.structures import formula
+    from openmm_kml.weights import load
+
+    weights = load(args.model)
+    report = {
+        "file": str(args.model),
+        "bytes": args.model.stat().st_size,
+        "formula": formula(weights.species),
+        "species": [int(z) for z in weights.species],
+        "atom_energies": {str(z): energy for z, energy in weights.atom_energies.items()},
+        "terms": [_describe(term, weights.species) for term in weights.terms],
+        "provenance": weights.provenance,
+    }
+    write_json(args.json, report)
+    _print(report)
+
+
+def _describe(term, species):
+    """Return a term of the model as plain numbers and names."""
+    import numpy as np
+
+    from openmm_kml.training.permutations import describe_group
+
+    weighted = not np.all(term.descriptor_weights == 1.0)
+    return {
+        "kind": term.kind,
+        "power": term.power,
+        "kernel": term.kernel,
+        "length_scale": term.length_scale,
+        "energy_offset": term.energy_offset,
+        "n_training_points": len(term.training_descriptors),
+        "n_descriptors": term.training_descriptors.shape[1],
+        "symmetries": describe_group(term.permutations, species),
+        "trained_on_energies": term.energy_coefficients is not None,
+        "relevance_weights": [float(term.descriptor_weights.min()), float(term.descriptor_weights.max())]
+        if weighted
+        else None,
+    }
+
+
+def _print(report):
+    print(f"{report['file']}  ({report['bytes'] / 1e3:.0f} kB)")
+    print(f"  molecule        {report['formula']}, {len(report['species'])} atoms in this order")
+    for term in report["terms"]:
+        print(f"  term            {term['kind']}, {term['n_training_points']} training points")
+        print(f"  descriptor      {term['n_descriptors']} entries r^-p with p = {term['power']:g}")
+        print(f"  kernel          {term['kernel']}, length scale {term['length_scale']:g} Å^-{term['power']:g}")
+        if term["relevance_weights"]:
+            low, high = term["relevance_weights"]
+            print(f"  pair weights    from {low:.3g} to {high:.3g}")
+        print(f"  trained on      {'energies and forces' if term['trained_on_energies'] else 'forces'}")
+        print(f"  energy offset   {term['energy_offset']:.6f} eV")
+        print_symmetries(term["symmetries"])
+    _print_provenance(report["provenance"])
+
+
+def _print_provenance(provenance):
+    data, source = provenance.get("data", {}), provenance.get("converted_from", {})
+    if "program" in provenance:
+        print(f"  made by         {provenance['program']}")
+    if data:
+        print(f"  data            {data.get('name')}, {data.get('frames')} frames, {str(data.get('digest'))[:19]}…")
+    if source:
+        details = [str(source[key]) for key in ("dataset_name", "dataset", "dataset_theory") if source.get(key)]
+        print(f"  converted from  {source.get('format')}" + (f", {', '.join(details)}" if details else ""))
+    if "command" in provenance:
+        print(f"  command         {provenance['command']}")
+    measured = provenance.get("errors")
+    if measured:
+        print()
+        print_errors(list(measured.items()))

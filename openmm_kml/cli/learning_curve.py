@@ -1,0 +1,68 @@
+"""``kml learning-curve``: errors against the number of training points."""
+
+from pathlib import Path
+
+from openmm_kml.cli.common import (
+    add_command,
+    add_data_options,
+    add_json_option,
+    check_output,
+    int_list,
+    natural,
+    print_table,
+    read_data,
+    write_json,
+)
+from openmm_kml.cli.model_options import add_model_options, model_options
+
+
+def add_parser(subparsers):
+    parser = add_command(
+        subparsers,
+        "learning-curve",
+        run,
+        "show how the errors fall with the number of training points",
+        "kml learning-curve ethanol.xyz --sizes 50,100,200 --seeds 0,1,2 --plot curve.png --json curve.json",
+        "Train with several numbers of training points, each with several random splits, and show the errors on frames "
+        "that no training has seen.",
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="reference data, as for kml train")
+    parser.add_argument("--sizes", type=int_list, required=True, metavar="N,N,…", help="numbers of training points")
+    parser.add_argument("--seeds", type=int_list, default=[0], metavar="S,S,…", help="random splits (default: 0)")
+    parser.add_argument("--n-valid", type=natural, default=100, metavar="N", help="validation frames (default: 100)")
+    parser.add_argument("--n-test", type=natural, metavar="N", help="test frames (default: all the rest)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curve (.png, .svg, .pdf)")
+    add_model_options(parser)
+    add_data_options(parser)
+    add_json_option(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args):
+    check_output(args.json, "report")
+    check_output(args.plot, "picture")
+    if min(args.sizes) < 1:
+        raise ValueError(f"--sizes must be numbers of training points above zero; {min(args.sizes)} came")
+    molecules = read_data(args)
+
+    from openmm_kml.training import learning_curve
+
+    points = learning_curve(
+        molecules, args.sizes, model_options(args), n_validation=args.n_valid, n_test=args.n_test, seeds=args.seeds
+    )
+    if args.plot is not None:
+        from openmm_kml.plots import curve, save_figure
+
+        save_figure(curve(points), args.plot)
+    write_json(args.json, points)
+    print_points(points)
+
+
+def print_points(points):
+    """Print the points of a learning curve, one row for each training."""
+    rows = [("training points", "seed", "energy MAE", "force MAE", "force RMSE"), ("", "", "meV", "meV/Å", "meV/Å")]
+    for point in points:
+        values = [point.get(key) for key in ("energy_mae", "forces_mae", "forces_rmse")]
+        cells = ["-" if value is None else f"{1e3 * value:.2f}" for value in values]
+        rows.append((str(point["n_train"]), str(point["seed"]), *cells))
+    print_table(rows)

@@ -1,0 +1,88 @@
+"""``kml test``: errors of a potential on reference data."""
+
+from pathlib import Path
+
+from openmm_kml.cli.common import (
+    add_command,
+    add_data_options,
+    add_json_option,
+    add_threads_option,
+    check_output,
+    evaluate,
+    print_errors,
+    read_data,
+    warn,
+    write_json,
+)
+
+
+def add_parser(subparsers):
+    parser = add_command(
+        subparsers,
+        "test",
+        run,
+        "measure the errors of a potential on reference data",
+        "kml test ethanol.safetensors ethanol.xyz --held-out --json errors.json --plot parity.png",
+        "Measure the errors of a potential on reference data: energies per structure and per atom, and forces per "
+        "component.",
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="weight file")
+    parser.add_argument("data", type=Path, metavar="DATA", help="reference data, as for kml train")
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="DATA is the file the model was trained on: use only the frames kept for the test",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw predicted against reference (.png, .svg, .pdf)")
+    add_threads_option(parser)
+    add_data_options(parser)
+    add_json_option(parser)
+
+
+def run(args):
+    check_output(args.json, "report")
+    check_output(args.plot, "picture")
+
+    from openmm_kml.errors import DataError
+    from openmm_kml.metrics import errors
+    from openmm_kml.potential import KernelPotential
+
+    potential = KernelPotential.load(args.model)
+    molecules = _frames(args, potential.weights.provenance, read_data(args))
+    if molecules.energies is None and molecules.forces is None:
+        raise DataError(f"{args.data} has neither energies nor forces to compare with")
+    energies, forces = evaluate(potential, molecules, args.threads)
+    measured = errors(energies, forces, molecules)
+    if args.plot is not None:
+        from openmm_kml.plots import parity, save_figure
+
+        save_figure(parity(energies, forces, molecules), args.plot)
+    write_json(args.json, measured)
+    print(f"{args.model} on {args.data}, {len(molecules)} frames of {molecules.formula}")
+    print_errors([("errors", measured)])
+
+
+def _frames(args, provenance, molecules):
+    """Return the frames to test on: all, or those of the training file that the training has not seen."""
+    from openmm_kml.errors import DataError
+    from openmm_kml.structures import split
+
+    trained_here = provenance.get("data", {}).get("digest") == molecules.digest and "split" in provenance
+    if not args.held_out:
+        if trained_here:
+            used = provenance["split"]["n_train"] + provenance["split"]["n_validation"]
+            warn(
+                f"{args.data} is the file that the model was trained on, and {used} of its frames were used for that; "
+                "--held-out leaves them out"
+            )
+        return molecules
+    if not trained_here:
+        raise DataError(
+            f"--held-out: {args.data} is not the file that {args.model} was trained on, or was read with other units; "
+            "leave --held-out away"
+        )
+    counts = {name: provenance["split"][name] for name in ("n_train", "n_validation", "n_test", "seed")}
+    held_out = split(molecules, **counts)[2]
+    if len(held_out) == 0:
+        raise DataError(f"--held-out: no frame of {args.data} was kept for the test; test on another file")
+    return held_out

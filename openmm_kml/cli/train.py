@@ -1,0 +1,148 @@
+"""``kml train gdml``: train a potential of one molecule."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+from openmm_kml.cli.common import (
+    add_command,
+    add_data_options,
+    add_json_option,
+    check_output,
+    evaluate,
+    natural,
+    positive_int,
+    print_errors,
+    print_symmetries,
+    read_data,
+    warn,
+    write_json,
+)
+from openmm_kml.cli.model_options import add_checkpoint_option, add_model_options, model_options
+
+_OUTPUT_OPTIONS = ("-o", "--output", "--json", "--checkpoint")
+
+
+def add_parser(subparsers):
+    train = subparsers.add_parser("train", help="train a potential on reference data", description=train_description())
+    kinds = train.add_subparsers(title="kinds of models", dest="kind", metavar="KIND", required=True)
+    parser = add_command(
+        kinds,
+        "gdml",
+        run,
+        "train a symmetric gradient-domain model of one molecule",
+        "kml train gdml ethanol.xyz -o ethanol.safetensors --n-train 200 --n-valid 200 --seed 0\n"
+        "kml train gdml aspirin.npz -o aspirin.safetensors --n-train 1000 --energy-unit kcal/mol --preset sgdml",
+        "Train a symmetric gradient-domain model of one molecule on energies and forces, and test it on frames that "
+        "the training has not seen.",
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="extended XYZ, sGDML's .npz, or any format ASE reads")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="weight file (replaced)")
+    parser.add_argument("--n-train", type=positive_int, required=True, metavar="N", help="frames to train on")
+    parser.add_argument("--n-valid", type=natural, metavar="N", help="frames to choose the model on (default: N_TRAIN)")
+    parser.add_argument("--n-test", type=natural, metavar="N", help="frames to test on (default: all the rest)")
+    add_model_options(parser)
+    add_checkpoint_option(parser)
+    add_data_options(parser)
+    add_json_option(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, print the errors only")
+
+
+def train_description():
+    return "Train a potential on reference data. See: kml train gdml --help"
+
+
+def run(args):
+    check_output(args.output, "weight file")
+    check_output(args.json, "report")
+    check_output(args.checkpoint, "checkpoint")
+    molecules = read_data(args)
+    train, validation, test = _split(args, molecules)
+    say = (lambda *_: None) if args.quiet else print
+    say(
+        f"{args.data}: {len(molecules)} frames of {molecules.formula}; "
+        f"{len(train)} for training, {len(validation)} for validation, {len(test)} for the test"
+    )
+
+    from openmm_kml.training import fit_gdml
+
+    fit = fit_gdml(train, validation, model_options(args))
+    if not args.quiet:
+        print_choice(fit.report)
+
+    from openmm_kml.metrics import errors
+    from openmm_kml.potential import KernelPotential
+    from openmm_kml.weights import save, to_bytes
+
+    potential = KernelPotential.from_bytes(to_bytes(fit.weights))
+    measured = {
+        name: errors(*evaluate(potential, part, args.threads), part)
+        for name, part in (("validation", validation), ("test", test))
+        if len(part)
+    }
+    provenance = {
+        **fit.weights.provenance,
+        "command": _command(args),
+        "data": {"name": molecules.name, "digest": molecules.digest, "frames": len(molecules)},
+        "split": _counts(train, validation, test) | {"seed": args.seed},
+        "errors": measured,
+    }
+    save(dataclasses.replace(fit.weights, provenance=provenance), args.output)
+    write_json(args.json, {"model": str(args.output), "errors": measured, "split": provenance["split"], **fit.report})
+    print_errors(list(measured.items()))
+    say(f"\nwrote {args.output}. Next:")
+    say(f"  kml info {args.output}")
+    say(f"  kml test {args.output} {args.data} --held-out --plot parity.png{_data_options(args)}")
+
+
+def _split(args, molecules):
+    """Return the training, validation and test sets that the options ask for."""
+    from openmm_kml.errors import DataError
+    from openmm_kml.structures import duplicate_of, split
+
+    if molecules.forces is None:
+        raise DataError(f"{args.data} has no forces; the training needs them for every frame")
+    if molecules.energies is None:
+        warn(f"{args.data} has no energies; the model is trained on forces and its energies have no common zero")
+    repeated = int((duplicate_of(molecules) != range(len(molecules))).sum())
+    if repeated:
+        warn(f"{repeated} of {len(molecules)} frames repeat an earlier geometry and are left out")
+    n_valid = args.n_train if args.n_valid is None else args.n_valid
+    return split(molecules, args.n_train, n_valid, args.n_test, args.seed)
+
+
+def _counts(train, validation, test):
+    return {"n_train": len(train), "n_validation": len(validation), "n_test": len(test)}
+
+
+def print_choice(report):
+    """Print what the trainer chose and found."""
+    chosen = report["hyperparameters"]
+    words = {"length_scale": "length scale", "regularization": "regularization", "power": "power", "kernel": "kernel"}
+    parts = [f"{words.get(key, key)} {_short(value)}" for key, value in chosen.items() if value is not None]
+    print("chosen: " + ", ".join(parts))
+    print_symmetries(report["symmetries"])
+
+
+def _short(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _command(args):
+    """Return the command for the record, without directories and outputs: they are not part of the model."""
+    words, skip = ["kml"], False
+    for word in args.argv:
+        if skip or word.split("=")[0] in _OUTPUT_OPTIONS:
+            skip = not skip and "=" not in word
+            continue
+        words.append(Path(word).name if word == str(args.data) else word)
+    return shlex.join(words)
+
+
+def _data_options(args):
+    """Return the options that read the data alike, for the next command."""
+    names = ("energy_unit", "length_unit", "energy_key", "forces_key")
+    given = [(f"--{name.replace('_', '-')}", getattr(args, name)) for name in names if getattr(args, name)]
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given)
