@@ -40,10 +40,10 @@ def _read_frames(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frames.extend(iread(path, index=":"))
-    except OSError:
-        raise
-    # ASE's readers raise errors of every kind on files they do not understand.
+    # ASE's readers raise errors of every kind on files they do not understand, OSError without a number among them.
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         text = " ".join(str(error).split()) or type(error).__name__
         where = f" after frame {len(frames)}" if frames else ""
         raise DataError(f"{path} cannot be read by ASE{where}: {text}") from None
