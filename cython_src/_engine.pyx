@@ -54,11 +54,11 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         double* data()
 
     cppclass GDML:
-        long n_train, n_entries, n_permutations, n_blocks
+        long n_panels, block_panels
         long stack()
         Failure begin(long, const double*, double*)
         void clear(long, double*)
-        void block(long, long, const double*, double*)
+        void block(long, long, long, const double*, double*)
         void gather(long, const double*, double*)
         void finish(long, const double*, const double*, double*, double*, double*, double*)
 
@@ -95,12 +95,15 @@ cdef enum:
 # --- loops
 
 
-cdef void sum_blocks(GDML* term, long geometries, long first, long last, const double* shared, double* own) noexcept nogil:
-    """Set one thread's sums to those of its blocks first <= b < last."""
-    cdef long b
+cdef void sum_blocks(GDML* term, long geometries, long first, long last, const double* shared,
+                     double* own) noexcept nogil:
+    """Set one thread's sums to those of its panels first <= p < last, in blocks of even size."""
+    cdef long n = (last - first + term.block_panels - 1) // term.block_panels
+    cdef long b, start
     term.clear(geometries, own)
-    for b in range(first, last):
-        term.block(geometries, b, shared, own)
+    for b in range(n):
+        start = first + (last - first) * b // n
+        term.block(geometries, start, first + (last - first) * (b + 1) // n - start, shared, own)
 
 
 cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double* positions, int n_threads,
@@ -114,7 +117,7 @@ cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double
     """
     cdef Failure failure
     cdef int t
-    cdef int threads = <int> min(<long> n_threads, term.n_blocks)
+    cdef int threads = <int> min(<long> n_threads, term.n_panels)
     cdef double* shared
     if not work.reserve(term[0], geometries, threads):
         failure.reason = MEMORY
@@ -124,10 +127,10 @@ cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double
     if failure.reason != NONE:
         return failure
     if threads == 1:
-        sum_blocks(term, geometries, 0, term.n_blocks, shared, work.own[0].data())
+        sum_blocks(term, geometries, 0, term.n_panels, shared, work.own[0].data())
     else:
         for t in prange(threads, schedule="static", num_threads=threads):
-            sum_blocks(term, geometries, term.n_blocks * t // threads, term.n_blocks * (t + 1) // threads, shared,
+            sum_blocks(term, geometries, term.n_panels * t // threads, term.n_panels * (t + 1) // threads, shared,
                        work.own[t].data())
         for t in range(1, threads):
             term.gather(geometries, work.own[t].data(), work.own[0].data())
@@ -272,7 +275,7 @@ cdef class Engine:
         cdef bytes name = b"" if isa is None else isa.encode()
         cdef const char* isa_name = name
         if instruction_set(isa_name) == NULL:
-            raise ValueError(f"isa is 'avx512', 'avx2' or 'baseline', as far as this processor has it; {isa!r} was given")
+            raise ValueError(f"isa must be 'avx512', 'avx2' or 'baseline', and this processor's; {isa!r} was given")
         error[0] = 0
         with nogil:
             self.potential = <Potential*> open_potential(start, size, isa_name, error, ERROR_SIZE)
@@ -407,7 +410,7 @@ cdef class Engine:
         cdef vector[Failure] failures
         cdef vector[Workspace*] work
         failures.resize(lanes)
-        for t in range(lanes):
+        while <int> work.size() < lanes:
             work.push_back(self.take())
         with nogil:
             if lanes == 1:
@@ -434,7 +437,7 @@ cdef class Engine:
             raise ValueError("positions must be an array of numbers, in Å") from None
         if array.ndim != n_dim or array.shape[n_dim - 2:] != (n, 3):
             expected = f"({n}, 3)" if n_dim == 2 else f"(M, {n}, 3)"
-            raise ValueError(f"positions have the shape {array.shape}; {expected} is expected for the {n} atoms of the model")
+            raise ValueError(f"positions have the shape {array.shape}; {expected} is expected for {n} atoms")
         return array
 
 

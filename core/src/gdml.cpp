@@ -8,58 +8,18 @@
 
 namespace kml {
 
-// --- one template, three instruction sets. The wrappers carry the target, the always_inline templates take it over.
-// (target_clones on vector-extension code came out scalar in GCC 12, an order of magnitude slower.)
-
-#define KML_WEIGH(suffix, target, lanes, kernel, energies)                                                             \
-    target static void weigh_##kernel##_##energies##_##suffix(BlockShape shape, const double* constants, double qq,    \
-                                                              int rows, double* w, double* sums) {                     \
-        weigh_row<lanes, kernel, energies>(shape, constants, qq, rows, w, sums);                                       \
-    }
-#define KML_INSTRUCTION_SET(suffix, target, lanes)                                                                     \
-    target static void multiply_##suffix(BlockShape shape, const double* panels, int rows, const double* Q,            \
-                                         double* W) {                                                                  \
-        multiply<lanes>(shape, panels, rows, Q, W);                                                                    \
-    }                                                                                                                  \
-    target static void contract_##suffix(BlockShape shape, const double* panels, int rows, const double* W,            \
-                                         double* F) {                                                                  \
-        contract<lanes>(shape, panels, rows, W, F);                                                                    \
-    }                                                                                                                  \
-    KML_WEIGH(suffix, target, lanes, Matern52, false)                                                                  \
-    KML_WEIGH(suffix, target, lanes, Matern52, true)                                                                   \
-    KML_WEIGH(suffix, target, lanes, Matern72, false)                                                                  \
-    KML_WEIGH(suffix, target, lanes, Matern72, true)                                                                   \
-    KML_WEIGH(suffix, target, lanes, Matern92, false)                                                                  \
-    KML_WEIGH(suffix, target, lanes, Matern92, true)                                                                   \
-    KML_WEIGH(suffix, target, lanes, SquaredExponential, false)                                                        \
-    KML_WEIGH(suffix, target, lanes, SquaredExponential, true)                                                         \
-    static const InstructionSet set_##suffix = {                                                                       \
-        #suffix,                                                                                                       \
-        Registers<lanes>::pass1_rows,                                                                                  \
-        multiply_##suffix,                                                                                             \
-        {{weigh_Matern52_false_##suffix, weigh_Matern52_true_##suffix},                                                \
-         {weigh_Matern72_false_##suffix, weigh_Matern72_true_##suffix},                                                \
-         {weigh_Matern92_false_##suffix, weigh_Matern92_true_##suffix},                                                \
-         {weigh_SquaredExponential_false_##suffix, weigh_SquaredExponential_true_##suffix}},                           \
-        contract_##suffix,                                                                                             \
-    };
-
-KML_INSTRUCTION_SET(baseline, , 2)
-#if defined(__x86_64__)
-KML_INSTRUCTION_SET(avx2, __attribute__((target("avx2,fma"))), 4)
-KML_INSTRUCTION_SET(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))), 8)
-#endif
+// --- instruction sets, chosen at run time
 
 const InstructionSet* instruction_set(const char* name) {
     const bool any = !name || !*name;
 #if defined(__x86_64__)
     if ((any || !std::strcmp(name, "avx512")) && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return &set_avx512;
+        return &instructions_avx512;
     if ((any || !std::strcmp(name, "avx2")) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &set_avx2;
+        return &instructions_avx2;
 #endif
-    return any || !std::strcmp(name, "baseline") ? &set_baseline : nullptr;
+    return any || !std::strcmp(name, "baseline") ? &instructions_baseline : nullptr;
 }
 
 // --- preparation
@@ -80,23 +40,20 @@ static void kernel_constants(RadialKernel kernel, double& norm, double& two_nu) 
     }
 }
 
-// Points of one block: its two passes should find the panels in the second-level cache, and the weights of a group of
-// rows in the first.
-static long panels_of_block(long entries, long n_panels) {
+// Panels of one block: its two passes should find the panels in the second-level cache, and the weights of a group of
+// rows in the first. Half or twice as much is 5 % slower.
+static long panels_of_block(long entries) {
     const long bytes = entries * panel_stride * long(sizeof(double));
-    const long wanted = std::clamp(400000 / bytes, 4L, 24L);
-    const long n_blocks = (n_panels + wanted - 1) / wanted;
-    return (n_panels + n_blocks - 1) / n_blocks;
+    return std::clamp(400000 / bytes, 4L, 24L);
 }
 
 GDML::GDML(const GDMLTerm& term, int n_atoms_, const InstructionSet* instructions_)
     : n_atoms(n_atoms_), n_train(long(term.n_train)), n_entries(long(term.n_entries)),
       n_permutations(long(term.n_permutations)),
       entries((n_entries + entry_multiple - 1) / entry_multiple * entry_multiple),
-      n_panels((n_train + panel_points - 1) / panel_points), block_panels(panels_of_block(entries, n_panels)),
-      n_blocks((n_panels + block_panels - 1) / block_panels), power(term.power), energy_offset(term.energy_offset),
-      kernel(term.kernel), has_energies(!term.energy_coefficients.empty()), descriptor_weights(term.descriptor_weights),
-      instructions(instructions_) {
+      n_panels((n_train + panel_points - 1) / panel_points), block_panels(panels_of_block(entries)), power(term.power),
+      energy_offset(term.energy_offset), kernel(term.kernel), has_energies(!term.energy_coefficients.empty()),
+      descriptor_weights(term.descriptor_weights), instructions(instructions_) {
     double norm, two_nu;
     kernel_constants(kernel, norm, two_nu);
     scale = std::sqrt(two_nu) / term.length_scale;
@@ -283,11 +240,10 @@ void GDML::clear(long geometries, double* memory) const {
     std::fill(own.F, own.W, 0.0);
 }
 
-void GDML::block(long geometries, long block, const double* shared_memory, double* memory) const {
+void GDML::block(long geometries, long panel, long count, const double* shared_memory, double* memory) const {
     const Shared shared(*this, geometries, const_cast<double*>(shared_memory));
     const Own own(*this, geometries, memory);
-    const long panel = block * block_panels;
-    const BlockShape shape = {std::min(block_panels, n_panels - panel), entries};
+    const BlockShape shape = {count, entries};
     const double* x = panels.data() + panel * entries * panel_stride;
     const double* known = constants.data() + panel * panel_constants;
     const auto weigh = instructions->weigh[int(kernel)][has_energies];

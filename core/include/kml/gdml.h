@@ -8,7 +8,7 @@
 #define KML_GDML_H
 
 #include "kml/aligned.h"
-#include "kml/gdml_block.h"
+#include "kml/instruction_set.h"
 #include "kml/weight_file.h"
 
 #include <cstddef>
@@ -16,22 +16,6 @@
 #include <vector>
 
 namespace kml {
-
-/** The templates of gdml_block.h compiled for one instruction set. */
-struct InstructionSet {
-    const char* name;
-    int max_rows; // largest group of query rows
-    void (*multiply)(BlockShape shape, const double* panels, int rows, const double* Q, double* W);
-    /** By kernel and by whether there are energy coefficients. */
-    void (*weigh[4][2])(BlockShape shape, const double* constants, double qq, int rows, double* w, double* sums);
-    void (*contract)(BlockShape shape, const double* panels, int rows, const double* W, double* F);
-};
-
-/**
- * Return the instruction set of this name ("avx512", "avx2", "baseline"), the best one of this processor for NULL or
- * "", or NULL when the processor lacks it or the name is unknown.
- */
-const InstructionSet* instruction_set(const char* name);
 
 /** Why a geometry has no energy. */
 struct Failure {
@@ -47,8 +31,7 @@ struct GDML {
     long n_train, n_entries, n_permutations; // N, D, P
     long entries;                            // D, padded
     long n_panels;
-    long block_panels; // panels of one block of training points
-    long n_blocks;
+    long block_panels;                  // most panels of one block of training points
     double power, scale, energy_offset; // p, s = √(2ν)/ℓ, c
     RadialKernel kernel;
     bool has_energies;
@@ -82,8 +65,8 @@ struct GDML {
     /** Set one thread's sums to zero. `own`: thread_size() doubles, aligned to 64 bytes. */
     void clear(long geometries, double* own) const;
 
-    /** Add one block of training points to one thread's sums. */
-    void block(long geometries, long block, const double* shared, double* own) const;
+    /** Add one block of training points, `count` <= block_panels panels from `panel` on, to one thread's sums. */
+    void block(long geometries, long panel, long count, const double* shared, double* own) const;
 
     /** Add another thread's sums to `own`. */
     void gather(long geometries, const double* other, double* own) const;

@@ -15,28 +15,17 @@
  * addresses are constant offsets from one pointer: Q [d][row], W [panel][row][2][8].
  *
  * N is padded to whole panels and D to a multiple of 4 with zeros, which contribute exactly nothing.
- * The templates are compiled once for each instruction set, in gdml.cpp.
+ * The templates are compiled once for each instruction set: core/src/gdml_instructions.h.
  */
 #ifndef KML_GDML_BLOCK_H
 #define KML_GDML_BLOCK_H
 
 #include "kml/exp.h"
+#include "kml/instruction_set.h"
 #include "kml/radial.h"
 #include "kml/simd.h"
 
 namespace kml {
-
-constexpr int panel_points = 8;
-constexpr int panel_stride = 2 * panel_points; // doubles for each descriptor entry
-constexpr int panel_constants = 3 * panel_points;
-constexpr int entry_multiple = 4;
-constexpr int max_rows = 12; // query rows of one group
-
-/** Sizes of one call: `panels` of the block, `entries` of the (padded) descriptor. */
-struct BlockShape {
-    long panels;
-    long entries;
-};
 
 /**
  * Pass 1 for R rows: W[panel][row] = (q·x, q·u).

@@ -1,13 +1,15 @@
 /**
  * Short vectors of doubles on the vector extensions of GCC and Clang.
  *
- * Everything is an always_inline template on the number of lanes L, so that it takes the instruction set of the
- * function it is inlined into (see gdml_block.h). A vector wider than the registers still works, only slower.
+ * Everything is a template on the number of lanes L. Compile it for an instruction set that has such vectors (see
+ * core/src/gdml_instructions.h): a vector wider than the registers still works, only slower.
  */
 #ifndef KML_SIMD_H
 #define KML_SIMD_H
 
-#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define KML_INLINE inline __attribute__((always_inline))
 #define KML_UNROLL _Pragma("GCC unroll 32")
@@ -20,7 +22,7 @@ struct Lanes;
     template <>                                                                                                        \
     struct Lanes<n> {                                                                                                  \
         typedef double Real __attribute__((vector_size(8 * n), may_alias));                                            \
-        typedef int64_t Integer __attribute__((vector_size(8 * n), may_alias));                                        \
+        typedef long long Integer __attribute__((vector_size(8 * n), may_alias));                                      \
     };
 KML_LANES(2)
 KML_LANES(4)
@@ -48,12 +50,21 @@ KML_INLINE Real<L> broadcast(double x) {
     return x - Real<L>{};
 }
 
-/** Square root of each lane; one instruction when compiled with -fno-math-errno. */
+/** Square root of each lane, in one instruction. */
 template <int L>
 KML_INLINE Real<L> square_root(Real<L> x) {
+#if defined(__x86_64__)
+    if constexpr (L == 8)
+        return _mm512_sqrt_pd(x);
+    else if constexpr (L == 4)
+        return _mm256_sqrt_pd(x);
+    else
+        return _mm_sqrt_pd(x);
+#else
     Real<L> y;
     KML_UNROLL for (int l = 0; l < L; ++l) y[l] = __builtin_sqrt(x[l]);
     return y;
+#endif
 }
 
 /** Sum over the lanes, in pairs. */
