@@ -13,7 +13,6 @@ _STYLE = {
     "axes.labelsize": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "legend.frameon": False,
     "savefig.bbox": "tight",
     "svg.hashsalt": "openmm_kml",  # the same picture gives the same bytes
 }
@@ -34,6 +33,7 @@ def new_figure(rows=1, columns=1, size=(5.0, 4.4), **keywords):
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, **keywords)
     return figure, axes
@@ -107,7 +107,7 @@ def _parity_panel(ax, title, unit, error_unit, reference, predicted, color):
     ax.set(title=title, xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})", xlim=ends, ylim=ends)
     ax.set_aspect("equal", adjustable="box")
     text = f"MAE {mae:.3g} {error_unit}\nRMSE {rmse:.3g} {error_unit}"
-    ax.text(0.05, 0.95, text, transform=ax.transAxes, verticalalignment="top")
+    ax.text(0.05, 0.95, text, transform=ax.transAxes, verticalalignment="top", fontsize=12)
 
 
 def curve(points):
@@ -169,7 +169,7 @@ def conservation(time, potential, kinetic):
     left.set(title="Energies about their means", xlabel="time (ps)", ylabel="energy (eV)")
     low, high = left.get_ylim()
     left.set_ylim(low, high + 0.22 * (high - low))
-    left.legend(loc="upper center", ncols=3)
+    left.legend(loc="upper center", ncols=3, frameon=False)
     right.plot(time, 1e3 * (total - total.mean()), color="black", linewidth=0.7)
     right.axhline(0, color=GRAY, linewidth=0.8)
     right.set(title="Total energy, enlarged", xlabel="time (ps)", ylabel="deviation (meV)")
@@ -208,6 +208,6 @@ def bond_lengths(reference, simulated, labels=("reference data", "simulation")):
         ax.set(
             title=kind, xlabel="bond length (Å)", ylabel="probability density (1/Å)" if number % columns == 0 else ""
         )
-        ax.set_ylim(0, ax.get_ylim()[1] * 1.4)
-        ax.legend(loc="upper left", fontsize=9.5)
+        ax.set_ylim(0, ax.get_ylim()[1] * 1.35)
+        ax.legend(loc="upper left", fontsize=10.5, frameon=False)
     return figure

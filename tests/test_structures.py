@@ -189,7 +189,10 @@ XYZ_ERRORS = {
     "other order": (_swap_atoms, r"frame 2 has the atoms HOH, but frame 1 has OH2"),
     "another element": (lambda text: text.replace("H ", "C ", 1), r"frame 2 has the atoms OH2, but frame 1 has OCH"),
     "cut off": (lambda text: text[: len(text) // 2].rsplit("\n", 2)[0], r"cannot be read by ASE after frame"),
-    "NaN": (lambda text: re.sub(r"\nO \S+", "\nO nan", text, count=1), r"frame 1, atom O1: the position is nan along x"),
+    "NaN": (
+        lambda text: re.sub(r"\nO \S+", "\nO nan", text, count=1),
+        r"frame 1, atom O1: the position is nan along x",
+    ),
     "energy missing in one frame": (lambda text: text.replace(" energy=", " e=", 1), r"frame 1 has no energy 'energy'"),
 }
 
@@ -209,7 +212,7 @@ def test_molecule_cut_by_its_cell_is_refused(tmp_path, water):
     path.write_text(text.replace("{0}", "12.0"))
     assert_same(read_molecules(path), water)
     path.write_text(text.replace("{0}", "1.6"))
-    with pytest.raises(DataError, match="frame 1 is periodic, and .* nearer across the cell's border"):
+    with pytest.raises(DataError, match=r"frame 1 is periodic, and .* nearer across the cell's border"):
         read_molecules(path)
 
 
@@ -344,7 +347,8 @@ def test_the_first_frames_of_a_split_are_a_random_choice():
 def test_duplicates_never_reach_the_test_set():
     molecules = water_set(40)
     twice = MoleculeSet(
-        molecules.numbers, *(np.concatenate([a, a]) for a in (molecules.positions, molecules.energies, molecules.forces))
+        molecules.numbers,
+        *(np.concatenate([a, a]) for a in (molecules.positions, molecules.energies, molecules.forces)),
     )
     parts = split(twice, 20, 10, seed=1)
     assert [len(part) for part in parts] == [20, 10, 10]

@@ -94,7 +94,7 @@ def _term(file, species, energy, length):
             f"{file.path}: the coefficients have shape {coefficients.shape}; (training points, {n_pairs}) "
             f"is expected for {n_atoms} atoms"
         )
-    std = _positive(file, "std", default=1.0)
+    std = _positive(file, "std", default=1.0 if "Rt_d_desc_alpha" in file else None)
     alphas = _floats(file, "alphas_E") * (std * energy) if "alphas_E" in file else None
     if alphas is not None and alphas.shape != coefficients.shape[:1]:
         raise DataError(f"{file.path}: 'alphas_E' has shape {alphas.shape}; {coefficients.shape[:1]} is expected")
@@ -135,12 +135,10 @@ def _species(file):
 
 
 def _permutations(file, species):
-    """Return the permutation group counted from 0, identity first; no ``perms`` means the identity alone."""
+    """Return the permutation group counted from 0, identity first."""
     n_atoms = len(species)
     identity = np.arange(n_atoms)
-    if "perms" not in file:
-        return identity[None].astype(np.int32)
-    raw = file.read("perms")
+    raw = _needed(file, "perms")
     if raw.dtype.kind not in "iu" or raw.ndim != 2 or raw.shape[1] != n_atoms or len(raw) == 0:
         raise DataError(
             f"{file.path}: 'perms' must be whole numbers of shape (permutations, {n_atoms}); "

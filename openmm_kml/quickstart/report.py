@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from openmm_kml import __version__, plots, units
+from openmm_kml.elements import formula
 from openmm_kml.weights import write_atomically
 
 KCAL = 1e3 * units.KCAL_PER_MOL  # meV
@@ -33,7 +34,7 @@ def write_report(path, results):
         _bonds(results),
         _next_steps(results),
     ]
-    name = escape(results.molecule.name)
+    name = escape(formula(results.molecule.numbers))
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -49,8 +50,9 @@ def _summary(results):
     spread = _force_spread(results)
     slope, uncertainty, scatter = results.drift
     seconds = sum(results.seconds.values())
+    molecule = escape(formula(results.molecule.numbers))
     return f"""<h1>From reference data to dynamics</h1>
-<p class="sub">{escape(results.molecule.formula)}, openmm_kml {__version__}, Python {platform.python_version()}</p>
+<p class="sub">{molecule}, openmm_kml {__version__}, Python {platform.python_version()}</p>
 <div class="key"><p><b>In short.</b> A potential was trained on {counts["n_train"]} geometries with energies and forces
 from {escape(results.theory)}. On {counts["n_test"]} geometries that it has never seen it is off by
 {1e3 * errors["forces_mae"]:.1f} meV/Å in a force component ({100 * errors["forces_mae"] / spread:.1f} % of a typical
@@ -84,7 +86,8 @@ def _accuracy(results):
 <p>The training chose, on {results.counts["n_validation"]} validation geometries: the kernel
 <code>{escape(str(chosen["kernel"]))}</code>, descriptor power {chosen["power"]:g}, length scale
 {chosen["length_scale"]:.3g}. It found {symmetries["n_permutations"]} permutation symmetries by itself
-({escape(exchanges)}), so that one geometry teaches it all its mirror-labelled copies.</p>"""
+({escape(exchanges)}), so that one geometry teaches it all copies with these atoms
+exchanged.</p>"""
 
 
 def _learning_curve(results):

@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 MODEL = HERE / "ethanol.safetensors"  # the weight file
 START = HERE / "ethanol.pdb"  # atoms and starting positions
 TIMESTEP = 0.5 * unit.femtosecond  # the fastest vibration, O-H, takes 9 fs
-FRICTION = 1.0 / unit.picosecond  # of the Langevin thermostat
+FRICTION = 10.0 / unit.picosecond  # of the Langevin thermostat: strong, so that all vibrations are soon at temperature
 EQUILIBRATION = 1.0  # ps at the wanted temperature before anything is recorded
 INTERVAL = 10  # steps between two records
 
@@ -55,7 +55,8 @@ def build_simulation(model, start, temperature, seed=1, platform="Reference"):
     simulation.minimizeEnergy()
     simulation.context.setVelocitiesToTemperature(temperature, seed)
     simulation.step(round(EQUILIBRATION * unit.picosecond / TIMESTEP))
-    simulation.currentStep = 0
+    simulation.context.setTime(0.0)
+    simulation.context.setStepCount(0)
     return simulation
 
 

@@ -4,7 +4,10 @@ Only the members asked for are opened. Each is read by its declared type and sha
 than it can hold is refused before the memory is taken.
 """
 
+import os
+import struct
 import zipfile
+import zlib
 from math import prod
 from pathlib import Path
 
@@ -16,6 +19,9 @@ MAX_BYTES = 16 << 30  # of one array
 # Floating-point data shrink by a factor of a few; a member that shrinks a thousandfold is a bomb or says nothing.
 MAX_COMPRESSION = 400
 _SMALL = 16 << 20  # bytes below which compression is not looked at
+_END = struct.Struct("<4s4H2LH")  # end of the directory of an archive without a comment
+# What zipfile, zlib and the header parser of NumPy raise on damaged bytes.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
 _PLAIN_KINDS = "fiubSU"
 
 
@@ -41,9 +47,15 @@ class NpzFile:
 
     def __init__(self, path):
         self.path = Path(path)
+        self.path.open("rb").close()  # a missing or locked file is an error of its own
         try:
             self._archive = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            for info in self._archive.infolist():
+                # Names stand twice in an archive. Comparing them all finds a damaged name, which would otherwise look
+                # as if an optional array were absent.
+                self._archive.open(info).close()
+            self._check_count()
+        except _DAMAGE as error:
             raise DataError(f"{self.path} is not a .npz archive, or it is damaged: {error}") from None
         self.names = [name.removesuffix(".npy") for name in self._archive.namelist() if name.endswith(".npy")]
 
@@ -78,12 +90,7 @@ class NpzFile:
                 return self._read_stream(name, stream, info.file_size)
         except DataError:
             raise
-        # zlib, struct and the header parser of NumPy each raise their own errors on damaged bytes.
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
-            raise self._error(name, f"is damaged: {error}") from None
-        except Exception as error:  # zlib.error derives from Exception alone
-            if type(error).__module__ != "zlib":
-                raise
+        except _DAMAGE as error:
             raise self._error(name, f"is damaged: {error}") from None
 
     def text(self, name, default=None):
@@ -105,6 +112,14 @@ class NpzFile:
             raise self._error(name, f"should be one number; it has type {array.dtype} and shape {array.shape}")
         return float(array.reshape(()).item())
 
+    def _check_count(self):
+        """Raise `BadZipFile` if the directory has fewer entries than it says: damage can make one swallow the next."""
+        with self.path.open("rb") as stream:
+            stream.seek(-_END.size, os.SEEK_END)
+            signature, _, _, _, count, _, _, comment = _END.unpack(stream.read())
+        if signature == b"PK\x05\x06" and comment == 0 and count not in (len(self._archive.infolist()), 0xFFFF):
+            raise zipfile.BadZipFile(f"{count} arrays should be there, {len(self._archive.infolist())} are found")
+
     def _read_stream(self, name, stream, size):
         version = np.lib.format.read_magic(stream)
         readers = {
@@ -121,7 +136,9 @@ class NpzFile:
             raise self._error(name, f"declares shape {shape}, more than its {size} bytes can hold")
         data = stream.read(count * dtype.itemsize)
         if len(data) < count * dtype.itemsize:
-            raise self._error(name, "is shorter than its header says")
+            raise self._error(name, "is damaged: it is shorter than its header says")
+        if stream.read(1):  # the check sum is compared at the end of the member only, so that must be reached
+            raise self._error(name, "is damaged: it is longer than its header says")
         return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
 
     def _error(self, name, what):
