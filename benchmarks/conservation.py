@@ -108,12 +108,7 @@ def main():
     positions = read_molecules(options.structures, energy_unit=options.energy_unit).positions[0]
     state = equilibrated(potential, positions, options.temperature, options.seed, options.platform)
     n_atoms = len(potential.species)
-    result = {
-        "model": options.model.name,
-        "temperature_K": options.temperature,
-        "length_ps": options.length,
-        "runs": [],
-    }
+    runs = []
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     for time_step in (options.time_step, options.time_step / 2):
         times, energies = total_energies(potential, state, time_step, options.length, options.platform)
