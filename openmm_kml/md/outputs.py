@@ -1,0 +1,115 @@
+"""The files of a run: each can be cut back to its size at a checkpoint, so that nothing is doubled or lost."""
+
+import fcntl
+import os
+import struct
+
+from openmm import app, unit
+
+from openmm_kml.errors import DataError
+
+COLUMNS = (
+    "step",
+    "time_ps",
+    "potential_energy_eV",
+    "kinetic_energy_eV",
+    "total_energy_eV",
+    "temperature_K",
+)
+
+
+class Table:
+    """Energies as comma-separated values. It also locks the run against a second process."""
+
+    def __init__(self, path, size):
+        self._path = path
+        self._file = path.open("r+b" if path.exists() else "x+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise DataError(f"another process is writing to {path.parent}; wait for it or stop it") from None
+        _cut(self._file, size, path)
+        if size == 0:
+            self._file.write((",".join(COLUMNS) + "\n").encode())
+
+    def write(self, *values):
+        self._file.write((",".join(f"{value:.12g}" for value in values) + "\n").encode())
+
+    def mark(self):
+        """Bring everything to the disk and return what a continuation needs to know."""
+        return {"size": _sync(self._file)}
+
+    def close(self):
+        self._file.close()
+
+
+class DCD:
+    """A trajectory in OpenMM's DCD format; the frame at step 0 is its first."""
+
+    suffix = ".dcd"
+
+    def __init__(self, path, topology, timestep, interval, size, frames):
+        self._file = path.open("r+b" if path.exists() else "x+b")
+        _cut(self._file, size, path)
+        self._frames = frames
+        if size > 0:
+            # The header counts the frames and names the last step: both as they were at the checkpoint.
+            self._file.seek(8)
+            self._file.write(struct.pack("<i", frames))
+            self._file.seek(20)
+            self._file.write(struct.pack("<i", max(frames - 1, 0) * interval))
+        self._dcd = app.DCDFile(self._file, topology, timestep, 0, interval, append=size > 0)
+
+    def write(self, positions):
+        """Append a frame, positions of shape (n, 3) in Å."""
+        self._dcd.writeModel(positions * unit.angstrom)
+        self._frames += 1
+
+    def mark(self):
+        return {"size": _sync(self._file), "frames": self._frames}
+
+    def close(self):
+        self._file.close()
+
+
+class XTC:
+    """A trajectory in GROMACS's compressed XTC format (0.01 Å); the frame at step 0 is its first."""
+
+    suffix = ".xtc"
+
+    def __init__(self, path, topology, timestep, interval, size, frames):
+        self._path = path
+        with path.open("r+b" if path.exists() else "x+b") as file:
+            _cut(file, size, path)
+        self._frames = frames
+        self._xtc = app.XTCFile(str(path), topology, timestep, 0, interval, append=size > 0)
+
+    def write(self, positions):
+        """Append a frame, positions of shape (n, 3) in Å."""
+        self._xtc.writeModel(positions * unit.angstrom)
+        self._frames += 1
+
+    def mark(self):
+        with self._path.open("r+b") as file:
+            return {"size": _sync(file), "frames": self._frames}
+
+    def close(self):
+        pass
+
+
+TRAJECTORIES = {"dcd": DCD, "xtc": XTC}
+
+
+def _cut(file, size, path):
+    found = os.fstat(file.fileno()).st_size
+    if found < size:
+        raise DataError(f"{path} has {found} bytes, but {size} at the checkpoint: it was changed, start the run anew")
+    file.truncate(size)
+    file.seek(size)
+
+
+def _sync(file):
+    file.flush()
+    os.fsync(file.fileno())
+    return os.fstat(file.fileno()).st_size

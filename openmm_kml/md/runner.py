@@ -1,0 +1,303 @@
+"""A run from its start, or from its checkpoint, to its last step."""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from openmm_kml import units
+from openmm_kml.errors import DataError
+from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_checkpoint
+from openmm_kml.md.guard import Guard, SimulationStopped
+from openmm_kml.md.outputs import TRAJECTORIES, Table
+from openmm_kml.md.start import model_order, pdb_text, read_start
+from openmm_kml.md.system import build_integrator, build_system, degrees_of_freedom, draw_velocities, find_platform
+from openmm_kml.weights import write_atomically
+
+GUARD_INTERVAL = 100  # steps at most between two looks of the guard: some 60 µs each, against 100 evaluations
+
+CHECKPOINT, TABLE, TRAJECTORY, STRUCTURE, LAST_GOOD = (
+    "checkpoint",
+    "energies.csv",
+    "trajectory",
+    "start.pdb",
+    "last_good.xyz",
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    first_step, last_step : int
+    interrupted : bool
+        Whether SIGINT or SIGTERM ended it early; a continuation goes on from `last_step`.
+    nanoseconds_per_day : float
+    temperature : float, K
+        Mean over the lines that were written.
+    files : tuple of path
+    """
+
+    first_step: int
+    last_step: int
+    interrupted: bool
+    nanoseconds_per_day: float
+    temperature: float
+    files: tuple
+
+
+def run(potential, start_path, directory, settings, *, resume=False, baseline=None, progress=True):
+    """Run molecular dynamics of one molecule.
+
+    Parameters
+    ----------
+    potential : openmm_kml.potential.KernelPotential
+    start_path : path
+        Atoms and positions, as `openmm_kml.md.start.read_start` reads them.
+    directory : path
+        Where the files are written; made if it does not exist.
+    settings : Settings
+    resume : bool
+        Go on from the checkpoint in the directory, up to ``settings.steps``.
+    baseline : openmm.System, optional
+        For a model of the difference to a baseline: that baseline, its particles in the start's order.
+    progress : bool
+        Show a progress bar with ns/day and the remaining time.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    SimulationStopped
+        If the guard stopped the run; the last good frames are in ``last_good.xyz``.
+    ValueError, DataError, OSError
+        If the input is not right; nothing was run then.
+    """
+    platform = find_platform(settings.platform)
+    start = read_start(start_path)
+    particles = model_order(potential, start)
+    system = build_system(potential, start, particles, settings.n_threads, baseline)
+    identity = _identity(potential, start, particles, settings, platform, baseline)
+    directory = Path(directory)
+    if not resume:
+        _prepare(directory, settings)
+    simulation = _Simulation(system, start, settings, platform, identity, directory)
+    if not resume:
+        simulation.begin()
+    return simulation.go_on(progress)
+
+
+class _Simulation:
+    """A Context, its guard and its files."""
+
+    def __init__(self, system, start, settings, platform, identity, directory):
+        self._start, self._settings, self._identity, self._directory = start, settings, identity, directory
+        self._system, self._platform = system, platform
+        self._masses = np.array([system.getParticleMass(k)._value for k in range(system.getNumParticles())])
+        self._dof = degrees_of_freedom(len(self._masses), settings.ensemble)
+        self._guard = Guard(start, self._masses, self._dof, settings)
+        self._checkpoint = directory / CHECKPOINT
+
+    def begin(self):
+        """Write the checkpoint of step 0, from which every run goes on."""
+        context = self._context(0)
+        context.setPositions(self._start.positions * 0.1)
+        if self._settings.minimize:
+            openmm.LocalEnergyMinimizer.minimize(context)
+        context.setVelocities(draw_velocities(self._masses, self._settings))
+        step, positions, velocities, energies = self._observe(context, energy=True)
+        complaint = self._guard.complaint(positions, velocities, energies[0])
+        if complaint is not None:
+            raise DataError(f"the run cannot start: {complaint}; relax the start, for example with --minimize")
+        write_atomically(self._directory / STRUCTURE, pdb_text(self._start).encode())
+        write_checkpoint(self._checkpoint, step, self._identity, {}, context.createCheckpoint())
+
+    def go_on(self, progress):
+        """Run from the checkpoint to the last step and return the `Summary`."""
+        step, outputs, context = self._restored()
+        if step >= self._settings.steps:
+            raise DataError(f"the run is already at step {step}; ask for more steps than that to go on")
+        table, trajectory = self._open(outputs)
+        try:
+            return self._integrate(context, step, table, trajectory, progress)
+        finally:
+            table.close()
+            trajectory.close()
+
+    def _restored(self):
+        if not self._checkpoint.exists():
+            raise DataError(f"{self._directory} has no run to resume: {self._checkpoint} is missing; start one first")
+        step, identity, outputs, context_state = read_checkpoint(self._checkpoint)
+        check_identity(self._checkpoint, identity, self._identity)
+        context = self._context(step)
+        context.loadCheckpoint(context_state)
+        return step, outputs, context
+
+    def _context(self, step):
+        return openmm.Context(self._system, build_integrator(self._settings, step), self._platform)
+
+    def _open(self, outputs):
+        settings = self._settings
+        kind = TRAJECTORIES[settings.trajectory]
+        table = Table(self._directory / TABLE, outputs.get("table", {"size": 0})["size"])
+        mark = outputs.get("trajectory", {"size": 0, "frames": 0})
+        path = (self._directory / TRAJECTORY).with_suffix(kind.suffix)
+        try:
+            trajectory = kind(path, self._start.topology, settings.timestep * 1e-3, settings.interval, **mark)
+        except BaseException:
+            table.close()
+            raise
+        return table, trajectory
+
+    def _integrate(self, context, first, table, trajectory, progress):
+        settings, integrator = self._settings, context.getIntegrator()
+        step, temperatures = first, []
+        clock = _Clock(settings, first)
+        saved = time.monotonic()
+
+        def report():
+            now, positions, velocities, energies = self._observe(context, energy=True)
+            self._check(now, positions, velocities, energies[0])
+            temperature = 2 * energies[1] / units.KJ_PER_MOL / (self._dof * 8.31446261815324e-3)
+            table.write(now, now * settings.timestep * 1e-3, *energies, sum(energies), temperature)
+            trajectory.write(positions)
+            temperatures.append(temperature)
+
+        def save():
+            outputs = {"table": table.mark(), "trajectory": trajectory.mark()}
+            write_checkpoint(self._checkpoint, step, self._identity, outputs, context.createCheckpoint())
+
+        with _signals() as stop, clock.bar(progress) as bar:
+            if step == 0:
+                report()
+            while step < settings.steps and not stop.is_set():
+                target = _next(step, settings)
+                self._advance(integrator, step, target)
+                bar.update(target - step)
+                step = target
+                if step % settings.interval == 0:
+                    report()
+                    clock.show(bar, step)
+                else:
+                    self._check(step, *self._observe(context)[1:3])
+                if time.monotonic() - saved >= settings.checkpoint_seconds:
+                    save()
+                    saved = time.monotonic()
+            save()
+        mean = float(np.mean(temperatures)) if temperatures else float("nan")
+        return Summary(first, step, step < settings.steps, clock.speed(step), mean, self._files(trajectory))
+
+    def _advance(self, integrator, step, target):
+        try:
+            integrator.step(target - step)
+        except openmm.OpenMMException as error:
+            self._stop(f"{' '.join(str(error).split())}", step, target)
+
+    def _observe(self, context, energy=False):
+        """Return the step, positions in Å, velocities in nm/ps, and potential and kinetic energy in eV or None."""
+        state = context.getState(positions=True, velocities=True, energy=energy)
+        energies = None
+        if energy:
+            both = state.getPotentialEnergy(), state.getKineticEnergy()
+            energies = tuple(value.value_in_unit(unit.kilojoule_per_mole) * units.KJ_PER_MOL for value in both)
+        positions = state.getPositions(asNumpy=True)._value * 10.0
+        return state.getStepCount(), positions, state.getVelocities(asNumpy=True)._value, energies
+
+    def _check(self, step, positions, velocities, energy=0.0):
+        complaint = self._guard.complaint(positions, velocities, energy)
+        if complaint is not None:
+            before = self._guard.frames[-1][0] if self._guard.frames else step
+            self._stop(complaint, before, step)
+        self._guard.keep(step, positions)
+
+    def _stop(self, complaint, before, step):
+        path = self._directory / LAST_GOOD
+        self._guard.write_frames(path)
+        raise SimulationStopped(
+            f"the run was stopped at step {step}: {complaint}; it was good at step {before}, and {path} has the last "
+            f"{len(self._guard.frames)} good frames; take a shorter time step, a lower temperature, or a model that "
+            "was trained on such geometries"
+        )
+
+    def _files(self, trajectory):
+        names = (STRUCTURE, TRAJECTORY + trajectory.suffix, TABLE, CHECKPOINT)
+        return tuple(self._directory / name for name in names)
+
+
+class _Clock:
+    """Speed in ns/day, and the progress bar."""
+
+    def __init__(self, settings, first):
+        self._settings, self._first, self._started = settings, first, time.perf_counter()
+
+    def speed(self, step):
+        seconds = max(time.perf_counter() - self._started, 1e-9)
+        return (step - self._first) * self._settings.timestep * 1e-6 * 86400 / seconds
+
+    def bar(self, show):
+        from tqdm import tqdm
+
+        total = self._settings.steps
+        return tqdm(total=total, initial=self._first, unit=" steps", disable=not show, dynamic_ncols=True)
+
+    def show(self, bar, step):
+        bar.set_postfix_str(f"{self.speed(step):.3g} ns/day", refresh=False)
+
+
+@contextmanager
+def _signals():
+    """Yield an event that SIGINT and SIGTERM set: the run then ends after its present steps, with a checkpoint."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _next(step, settings):
+    """Return the step at which the next report or look of the guard is due."""
+    guard = min(settings.interval, GUARD_INTERVAL)
+    return min(settings.steps, (step // settings.interval + 1) * settings.interval, (step // guard + 1) * guard)
+
+
+def _identity(potential, start, particles, settings, platform, baseline):
+    """Return what a continuation must have in common with the run, as plain JSON."""
+    result = settings.identity() | {
+        "platform": platform.getName(),
+        "model": f"sha256:{hashlib.sha256(potential.to_bytes()).hexdigest()}",
+        "atoms": [int(number) for number in start.numbers],
+        "order of the atoms": [int(index) for index in particles],
+        "version of OpenMM": openmm.version.short_version,
+    }
+    if baseline is not None:
+        result["baseline"] = hashlib.sha256(openmm.XmlSerializer.serialize(baseline).encode()).hexdigest()
+    return json.loads(json.dumps(result))
+
+
+def _prepare(directory, settings):
+    """Make the directory, and refuse one that holds a run."""
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"{directory} is a file; name a directory for the run")
+    directory.mkdir(parents=True, exist_ok=True)
+    if (directory / CHECKPOINT).exists():
+        raise DataError(f"{directory} holds a run already: --resume goes on with it, or name another directory")
+    for name in (TABLE, TRAJECTORY + TRAJECTORIES[settings.trajectory].suffix):
+        if (directory / name).exists():
+            raise DataError(f"{directory / name} exists already and is kept; name another directory")

@@ -1,0 +1,96 @@
+"""What a run may be told."""
+
+import math
+from dataclasses import asdict, dataclass
+
+ENSEMBLES = ("nve", "nvt", "npt")
+TRAJECTORIES = ("dcd", "xtc")
+
+# These may differ between a run and its continuation: they do not change the trajectory.
+_FREE = ("steps", "checkpoint_seconds", "n_threads", "max_temperature", "max_stretch", "min_contact", "minimize")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    ensemble : str
+        ``nve`` (velocity Verlet in leapfrog form) or ``nvt`` (Langevin, LFMiddle). ``npt`` is refused with the reason.
+    temperature : float, K
+        Of the thermostat and of the first velocities.
+    timestep : float, fs
+    steps : int
+        Steps of the whole run, those before a continuation included.
+    friction : float, 1/ps
+        Of the Langevin thermostat.
+    interval : int
+        Steps between two frames, and between two lines of the table.
+    seed : int
+    platform : str
+        Name of an OpenMM platform. Reference is the fastest for a lone small molecule, and continues bit for bit.
+    trajectory : str
+        ``dcd`` or ``xtc``.
+    minimize : bool
+        Relax the start before the first step.
+    max_temperature : float, K, optional
+        A run that gets hotter is stopped; ten times the temperature when left out.
+    max_stretch : float
+        A bond longer than this times the sum of the covalent radii stops the run.
+    min_contact : float
+        Two atoms nearer than this times the sum of their covalent radii stop the run.
+    checkpoint_seconds : float
+        Wall-clock time between two checkpoints: at most this much is lost to a kill.
+    n_threads : int, optional
+        Of one evaluation of the model.
+
+    Raises
+    ------
+    ValueError
+        If a value makes no sense; the message names it.
+    """
+
+    ensemble: str = "nvt"
+    temperature: float = 300.0
+    timestep: float = 0.5
+    steps: int = 20000
+    friction: float = 1.0
+    interval: int = 100
+    seed: int = 0
+    platform: str = "Reference"
+    trajectory: str = "dcd"
+    minimize: bool = False
+    max_temperature: float | None = None
+    max_stretch: float = 1.8
+    min_contact: float = 0.5
+    checkpoint_seconds: float = 10.0
+    n_threads: int | None = None
+
+    def __post_init__(self):
+        for name, choices in (("ensemble", ENSEMBLES), ("trajectory", TRAJECTORIES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; {getattr(self, name)!r} was given")
+        for name in ("temperature", "timestep", "friction", "max_stretch", "min_contact", "max_temperature"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a finite number above zero; {value!r} was given")
+        for name in ("steps", "interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; {getattr(self, name)!r} was given")
+        if self.timestep > 10:
+            raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
+        if self.ensemble == "npt":
+            raise ValueError(
+                "npt is not possible for a lone molecule: it has no walls and no neighbors, so a pressure would let its "
+                "box grow without end; use nvt, or put the molecule into a solvent (openmm-ml, createMixedSystem)"
+            )
+
+    @property
+    def hottest(self):
+        """Temperature beyond which a run is stopped, K."""
+        return 10.0 * self.temperature if self.max_temperature is None else self.max_temperature
+
+    def identity(self):
+        """Return what must be the same in a continuation, as plain JSON."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE}

@@ -1,0 +1,157 @@
+"""Atoms and positions to start from."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from openmm import app, unit
+
+from openmm_kml.elements import formula, symbol
+from openmm_kml.errors import DataError
+
+BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
+
+
+@dataclass(frozen=True)
+class Start:
+    """A molecule to start from.
+
+    Attributes
+    ----------
+    numbers : ndarray of int, shape (n,)
+    positions : ndarray of shape (n, 3), Å
+    bonds : list of (int, int)
+        Pairs i < j, found by distance.
+    topology : openmm.app.Topology
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    bonds: list
+    topology: app.Topology
+
+
+def read_start(path):
+    """Return the `Start` of a PDB, mmCIF or XYZ file, or of any other file that ASE reads; the first frame counts.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be understood, or an atom has no element.
+    OSError
+        If the file cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb"):
+        pass  # a missing file gives OSError, whatever its name ends with
+    suffix = path.suffix.lower()
+    reader = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}.get(suffix)
+    if reader is None:
+        numbers, positions = _read_with_ase(path)
+        bonds = _bonds(numbers, positions)
+        return Start(numbers, positions, bonds, _topology(numbers, bonds))
+    try:
+        file = reader(str(path))
+    # OpenMM's readers raise errors of every kind on files they do not understand.
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as {suffix[1:].upper()}: {_one_line(error)}") from None
+    atoms = list(file.topology.atoms())
+    nameless = [atom for atom in atoms if atom.element is None]
+    if nameless or not atoms:
+        what = f"atom {nameless[0].index + 1} ({nameless[0].name}) has no element" if nameless else "it has no atoms"
+        raise DataError(f"{path}: {what}; give the element in columns 77 and 78 of its line")
+    numbers = np.array([atom.element.atomic_number for atom in atoms])
+    positions = np.array(file.getPositions(asNumpy=True).value_in_unit(unit.angstrom))
+    return Start(numbers, _checked(path, positions), _bonds(numbers, positions), file.topology)
+
+
+def pdb_text(start):
+    """Return the start as a PDB file, which viewers need beside a trajectory."""
+    text = io.StringIO()
+    app.PDBFile.writeFile(start.topology, start.positions * unit.angstrom, text, keepIds=True)
+    return text.getvalue()
+
+
+def model_order(potential, start):
+    """Return the index in the start of each atom of the model.
+
+    Parameters
+    ----------
+    potential : openmm_kml.potential.KernelPotential
+    start : Start
+
+    Returns
+    -------
+    tuple of int
+        0, 1, … when the atoms already stand in the model's order.
+
+    Raises
+    ------
+    ValueError
+        If the start is not the molecule of the model.
+    """
+    species = np.asarray(potential.species)
+    if sorted(start.numbers) != sorted(species):
+        raise ValueError(f"the model is for {formula(species)}, but the start is {formula(start.numbers)}")
+    if np.array_equal(start.numbers, species):
+        return tuple(range(len(species)))
+    k = int(np.flatnonzero(start.numbers != species)[0])
+    raise ValueError(
+        f"atom {k + 1} of the start is {symbol(start.numbers[k])}, atom {k + 1} of the model is {symbol(species[k])}: "
+        "list the atoms of the start in the model's order"
+    )
+
+
+def covalent_sums(numbers, i, j):
+    """Return the sums of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008)) of pairs of atoms, Å."""
+    from ase.data import covalent_radii
+
+    return covalent_radii[numbers[i]] + covalent_radii[numbers[j]]
+
+
+def _bonds(numbers, positions):
+    i, j = np.triu_indices(len(numbers), 1)
+    distances = np.linalg.norm(positions[i] - positions[j], axis=-1)
+    bonded = distances < BOND_FACTOR * covalent_sums(numbers, i, j)
+    return [(int(a), int(b)) for a, b in zip(i[bonded], j[bonded], strict=True)]
+
+
+def _topology(numbers, bonds):
+    topology = app.Topology()
+    residue = topology.addResidue("MOL", topology.addChain())
+    atoms, counts = [], {}
+    for number in numbers:
+        element = app.Element.getByAtomicNumber(int(number))
+        counts[element.symbol] = counts.get(element.symbol, 0) + 1
+        atoms.append(topology.addAtom(f"{element.symbol}{counts[element.symbol]}", element, residue))
+    for i, j in bonds:
+        topology.addBond(atoms[i], atoms[j])
+    return topology
+
+
+def _read_with_ase(path):
+    from ase.io import read
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            atoms = read(path, index=0)
+    # ASE's readers raise errors of every kind on files they do not understand.
+    except Exception as error:
+        raise DataError(f"{path} cannot be read by ASE: {_one_line(error)}") from None
+    if len(atoms) == 0 or atoms.numbers.min() < 1:
+        raise DataError(f"{path} has no atoms, or one without an element")
+    return np.array(atoms.numbers), _checked(path, np.array(atoms.positions))
+
+
+def _checked(path, positions):
+    if not np.isfinite(positions).all():
+        atom = int(np.argwhere(~np.isfinite(positions))[0][0])
+        raise DataError(f"{path}: the position of atom {atom + 1} is not finite")
+    return positions
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__

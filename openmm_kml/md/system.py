@@ -1,0 +1,88 @@
+"""From model and settings to an OpenMM Context."""
+
+import hashlib
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from openmm_kml.interfaces.openmm import KMLForce
+
+GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K
+
+
+def build_system(potential, start, particles, n_threads=None, baseline=None):
+    """Return an OpenMM System of one molecule under a model.
+
+    Parameters
+    ----------
+    potential : openmm_kml.potential.KernelPotential
+    start : openmm_kml.md.start.Start
+    particles : sequence of int
+        Index in the start of each atom of the model.
+    n_threads : int, optional
+    baseline : openmm.System, optional
+        What the model is the difference to; its forces are added, its particles are in the start's order.
+    """
+    system = openmm.System() if baseline is None else openmm.XmlSerializer.clone(baseline)
+    for index, atom in enumerate(start.topology.atoms()):
+        if baseline is None:
+            system.addParticle(atom.element.mass)
+        else:
+            system.setParticleMass(index, atom.element.mass)
+    system.addForce(KMLForce(potential, particles, n_threads=n_threads))
+    return system
+
+
+def build_integrator(settings, step):
+    """Return the integrator of an ensemble for a Context that starts at a step.
+
+    The CPU platform's checkpoints do not hold the state of its random numbers: a continuation draws from another
+    seed, so that the noise of the beginning is never repeated. Reference restores the state, whatever the seed.
+    """
+    timestep = settings.timestep * unit.femtosecond
+    if settings.ensemble == "nve":
+        return openmm.VerletIntegrator(timestep)
+    temperature, friction = settings.temperature * unit.kelvin, settings.friction / unit.picosecond
+    integrator = openmm.LangevinMiddleIntegrator(temperature, friction, timestep)
+    integrator.setRandomNumberSeed(_seed(settings.seed, step))
+    return integrator
+
+
+def find_platform(name):
+    """Return an OpenMM platform by its name, in whatever case.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists those that there are.
+    """
+    platforms = [openmm.Platform.getPlatform(k) for k in range(openmm.Platform.getNumPlatforms())]
+    for platform in platforms:
+        if platform.getName().lower() == name.lower():
+            return platform
+    known = ", ".join(platform.getName() for platform in platforms)
+    raise ValueError(f"OpenMM has no platform {name!r} here; choose one of {known}")
+
+
+def draw_velocities(masses, settings):
+    """Return velocities of shape (n, 3) in nm/ps from Maxwell and Boltzmann's distribution.
+
+    At constant energy the molecule as a whole is at rest.
+    """
+    rng = np.random.default_rng(settings.seed)
+    spread = np.sqrt(GAS_CONSTANT * settings.temperature / masses)
+    velocities = spread[:, None] * rng.standard_normal((len(masses), 3))
+    if settings.ensemble == "nve":
+        velocities -= masses @ velocities / masses.sum()
+    return velocities
+
+
+def degrees_of_freedom(n_atoms, ensemble):
+    """Return the number of velocities that heat can go to: the thermostat also drives the molecule as a whole."""
+    return 3 * n_atoms - (3 if ensemble == "nve" else 0)
+
+
+def _seed(seed, step):
+    digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
+    return 1 + int.from_bytes(digest[:4], "little") % (2**31 - 2)  # zero would mean "choose one"
