@@ -280,7 +280,9 @@ MALFORMED = {
     "particle missing": (element_removed("Particle"), "names 8 particles for a model of 9 atoms"),
     "force group": (property_changed("forceGroup", 32), 'forceGroup="32" where a whole number from 0 to 31'),
     "threads": (property_changed("numThreads", -3), 'numThreads="-3"'),
-    "scale not a number": (property_changed("default", "nan"), "."),
+    "scale in words": (property_changed("default", "half"), 'default="half" where a number is expected'),
+    "scale with a tail": (property_changed("default", "0.5x"), 'default="0.5x" where a number is expected'),
+    "scale not finite": (property_changed("default", "nan"), 'default="nan" where a number is expected'),
     "derivative without name": (lambda t: re.sub(r'name="a [^>]*?name"', 'name=""', t), "depends on no parameter"),
     "handle": (lambda t: '<Force type="KMLForceHandle"/>', "cannot be read from XML"),
 }
@@ -295,6 +297,28 @@ def test_malformed_xml_is_refused_in_one_sentence(sample):
     with pytest.raises(openmm.OpenMMException, match=message) as caught:
         openmm.XmlSerializer.deserialize(damaged)
     assert "\n" not in str(caught.value)
+
+
+def test_random_damage_is_refused_or_harmless():
+    """Whatever is read after a few letters changed is a force that can be written again; the model never changes."""
+    rng = np.random.default_rng(11)
+    text = serialized()
+    start = text.index("<Force ") + len("<Force ")
+    letters = "0123456789-+.eE=/&;<> \"'aZ\x7f"
+    n_refused = 0
+    for _ in range(400):
+        damaged = list(text)
+        head = start + (text.index("base64") - start if rng.random() < 0.7 else len(text) - start)
+        for position in rng.integers(start, head, rng.integers(1, 4)):
+            damaged[position] = letters[rng.integers(len(letters))]
+        try:
+            force = KMLForce.cast(openmm.XmlSerializer.deserialize("".join(damaged)))
+        except openmm.OpenMMException:
+            n_refused += 1
+        else:
+            openmm.XmlSerializer.serialize(force)
+            assert force.getPotential().to_bytes() == ethanol()[0].to_bytes()
+    assert n_refused > 200
 
 
 def test_particles_past_the_end_of_the_system_are_found_with_the_context():
@@ -362,6 +386,14 @@ sys.kept = context  # destroyed with the interpreter, when this module is long g
     assert (result.returncode, result.stderr) == (0, "")
     expected = context_for(system, positions).getState(energy=True).getPotentialEnergy()._value
     assert float.fromhex(result.stdout) == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_missing_openmm_is_named():
+    result = run_python("import sys; sys.modules['openmm'] = None; from openmm_kml import KMLForce")
+    assert result.returncode == 1
+    assert result.stderr.endswith(
+        "ImportError: KMLForce needs OpenMM, which is not installed: pip install 'openmm>=8.6,<8.7'\n"
+    )
 
 
 def test_importing_the_package_does_not_import_openmm():

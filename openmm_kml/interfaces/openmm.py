@@ -7,10 +7,7 @@ Importing this module loads the plugin into OpenMM, so that ``openmm.XmlSerializ
 import ctypes
 import operator
 
-import openmm
-from openmm.app import Element
-
-from openmm_kml.interfaces._openmm_library import load_library
+from openmm_kml.interfaces._openmm_library import load_library, openmm
 from openmm_kml.potential import KernelPotential
 
 __all__ = ["KMLForce", "load_plugin"]
@@ -184,6 +181,8 @@ def _as_indices(particles):
 
 
 def _check_elements(potential, topology, particles):
+    from openmm.app import Element
+
     if potential.species is None:
         return
     atoms = list(topology.atoms())

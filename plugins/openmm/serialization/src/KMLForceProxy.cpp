@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <locale>
 #include <memory>
+#include <sstream>
 
 using namespace OpenMM;
 using namespace OpenMMKML;
@@ -36,6 +38,16 @@ long long readInteger(const SerializationNode& node, const string& name, long lo
     if (text.empty() || *end != 0 || errno != 0 || value < smallest || value > largest)
         refuse("has " + name + "=\"" + text.substr(0, 40) + "\" where a whole number from " + to_string(smallest) +
                " to " + to_string(largest) + " is expected");
+    return value;
+}
+
+double readNumber(const SerializationNode& node, const string& name) {
+    const string text = readText(node, name);
+    istringstream stream(text);
+    stream.imbue(locale::classic());
+    double value;
+    if (!(stream >> value) || stream.peek() != EOF)
+        refuse("has " + name + "=\"" + text.substr(0, 40) + "\" where a number is expected");
     return value;
 }
 
@@ -99,7 +111,7 @@ void* KMLForceProxy::deserialize(const SerializationNode& node) const {
     force->setNumThreads(readInteger(node, "numThreads", 0, INT_MAX));
     for (const SerializationNode& scale : node.getChildren())
         if (scale.getName() == "ScaleParameter") {
-            force->setScaleParameter(readText(scale, "name"), scale.getDoubleProperty("default"));
+            force->setScaleParameter(readText(scale, "name"), readNumber(scale, "default"));
             if (readFlag(scale, "derivative"))
                 force->addEnergyParameterDerivative(force->getScaleParameter());
         }
