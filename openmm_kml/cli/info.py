@@ -21,7 +21,7 @@ def add_parser(subparsers):
 def run(args):
     check_output(args.json, "report")
 
-    from openmm_kml.structures import formula
+    from openmm_kml.elements import formula, symbol
     from openmm_kml.weights import load
 
     weights = load(args.model)
@@ -29,6 +29,7 @@ def run(args):
         "file": str(args.model),
         "bytes": args.model.stat().st_size,
         "formula": formula(weights.species),
+        "atoms": [f"{symbol(z)}{k + 1}" for k, z in enumerate(weights.species)],
         "species": [int(z) for z in weights.species],
         "atom_energies": {str(z): energy for z, energy in weights.atom_energies.items()},
         "terms": [_describe(term, weights.species) for term in weights.terms],
@@ -63,7 +64,7 @@ def _describe(term, species):
 
 def _print(report):
     print(f"{report['file']}  ({report['bytes'] / 1e3:.0f} kB)")
-    print(f"  molecule        {report['formula']}, {len(report['species'])} atoms in this order")
+    print(f"  molecule        {report['formula']}: {' '.join(report['atoms'])}")
     for term in report["terms"]:
         print(f"  term            {term['kind']}, {term['n_training_points']} training points")
         print(f"  descriptor      {term['n_descriptors']} entries r^-p with p = {term['power']:g}")

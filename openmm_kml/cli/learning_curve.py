@@ -43,19 +43,29 @@ def run(args):
     check_output(args.plot, "picture")
     if min(args.sizes) < 1:
         raise ValueError(f"--sizes must be numbers of training points above zero; {min(args.sizes)} came")
+    if args.n_test == 0:
+        raise ValueError("--n-test is 0, but the curve shows errors on test frames; ask for at least one")
     molecules = read_data(args)
 
     from openmm_kml.training import learning_curve
 
-    points = learning_curve(
+    results = learning_curve(
         molecules, args.sizes, model_options(args), n_validation=args.n_valid, n_test=args.n_test, seeds=args.seeds
     )
+    points = [_flat(result) for result in results]
     if args.plot is not None:
         from openmm_kml.plots import curve, save_figure
 
         save_figure(curve(points), args.plot)
     write_json(args.json, points)
     print_points(points)
+
+
+def _flat(result):
+    """Return a point with its test errors beside the number of training points."""
+    return {"n_train": result["n_train"], "seed": result["seed"], **result["test_errors"]} | {
+        key: value for key, value in result.items() if key not in ("n_train", "seed", "test_errors")
+    }
 
 
 def print_points(points):

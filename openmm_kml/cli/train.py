@@ -39,7 +39,9 @@ def add_parser(subparsers):
     parser.add_argument("data", type=Path, metavar="DATA", help="extended XYZ, sGDML's .npz, or any format ASE reads")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="weight file (replaced)")
     parser.add_argument("--n-train", type=positive_int, required=True, metavar="N", help="frames to train on")
-    parser.add_argument("--n-valid", type=natural, metavar="N", help="frames to choose the model on (default: N_TRAIN)")
+    parser.add_argument(
+        "--n-valid", type=positive_int, metavar="N", help="frames to choose the model on (default: N_TRAIN)"
+    )
     parser.add_argument("--n-test", type=natural, metavar="N", help="frames to test on (default: all the rest)")
     add_model_options(parser)
     add_checkpoint_option(parser)
@@ -58,7 +60,7 @@ def run(args):
     check_output(args.checkpoint, "checkpoint")
     molecules = read_data(args)
     train, validation, test = _split(args, molecules)
-    say = (lambda *_: None) if args.quiet else print
+    say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
     say(
         f"{args.data}: {len(molecules)} frames of {molecules.formula}; "
         f"{len(train)} for training, {len(validation)} for validation, {len(test)} for the test"
@@ -122,6 +124,8 @@ def print_choice(report):
     parts = [f"{words.get(key, key)} {_short(value)}" for key, value in chosen.items() if value is not None]
     print("chosen: " + ", ".join(parts))
     print_symmetries(report["symmetries"])
+    for note in report["notes"]:
+        print(f"note: {note}")
 
 
 def _short(value):

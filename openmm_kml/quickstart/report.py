@@ -119,12 +119,18 @@ def _bonds(results):
         kind: results.simulated_bonds[kind].mean() - values.mean() for kind, values in results.reference_bonds.items()
     }
     worst = max(shifts, key=lambda kind: abs(shifts[kind]))
+    rows = "".join(
+        f'<tr><td>{kind}</td><td class="n">{values.mean():.3f} ± {values.std():.3f}</td><td class="n">'
+        f"{results.simulated_bonds[kind].mean():.3f} ± {results.simulated_bonds[kind].std():.3f}</td></tr>"
+        for kind, values in results.reference_bonds.items()
+    )
     return f"""<h2>Do the bonds look right?</h2>
 <p>Bond lengths in the Langevin run against those in the reference data. The largest difference of the means is
 {shifts[worst]:+.3f} Å, for {worst}. Small shifts are expected: the reference geometries were sampled with a cheaper
 method (GFN2-xTB at 500 K), while the simulation follows the energies and forces of the reference method, and
 {results.langevin.time[-1]:.3g} ps of one molecule are a short sample.</p>
-{_image(picture, "Distribution of bond lengths")}"""
+{_image(picture, "Distribution of bond lengths")}
+<table><tr><th>bond</th><th>reference data (Å)</th><th>simulation (Å)</th></tr>{rows}</table>"""
 
 
 def _next_steps(results):
