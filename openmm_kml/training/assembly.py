@@ -11,12 +11,10 @@ for gradients, that is negative forces. All four-index work is cast as products 
 T - d (g2 v) and J_iᵀ T (one small product per point i): about 2 m D (3 P + m) flop per pair of points, m = 3 n_atoms.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.threads import workers
 
 _CHUNK_BYTES = 2**20  # T of one chunk of points stays in the second-level cache
 
@@ -94,19 +92,12 @@ def kernel_matrix(geometry, kernel, length_scale, amplitude=1.0, energies=True, 
                 energy_rows[j, part.start * m : part.stop * m] = amplitude * force_energy.ravel()
                 K[first + part.start : first + part.stop, first + j] = amplitude * energy_energy
 
-    with threadpool_limits(1), progress_bar(n_train * (n_train + 1) // 2, "kernel matrix", progress) as bar:
-        if n_threads == 1:
-            for j in range(n_train):
-                fill(j)
-                bar.update(n_train - j)
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
-                try:
-                    for j, _ in enumerate(pool.map(fill, range(n_train))):
-                        bar.update(n_train - j)
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+    with (
+        workers(n_threads) as run,
+        progress_bar(n_train * (n_train + 1) // 2, "kernel matrix", progress, unit=" blocks") as bar,
+    ):
+        for j, _ in enumerate(run(fill, range(n_train))):
+            bar.update(n_train - j)
     if energies:
         for start in range(0, first, 512):
             columns = slice(start, min(start + 512, first))
@@ -182,7 +173,7 @@ def _blocks(points, j, part, kernel, scale, energies, components=slice(None)):
     distance = np.sqrt(np.einsum("pid,pid->ip", difference, difference))
     value, first, second = kernel.functions(distance)  # each (count, P)
     v = np.matmul(difference, jacobian_j)  # (P, count, m_j)
-    T = (first @ jacobian_j.reshape(n_permutations, -1)).reshape(-1, n_pairs, m_j)
+    T = (first @ jacobian_j.reshape(n_permutations, -1)).reshape(len(first), n_pairs, m_j)
     weighted = v.transpose(1, 0, 2) * second[:, :, None]
     T -= np.matmul(np.ascontiguousarray(difference.transpose(1, 2, 0)), weighted)
     force_force = np.matmul(T.transpose(0, 2, 1), jacobian_i)

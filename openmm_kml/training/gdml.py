@@ -8,12 +8,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from openmm_kml.errors import DataError
-from openmm_kml.training.memory import estimate_memory
 from openmm_kml.training.model import Model, Problem
 from openmm_kml.training.options import GDMLOptions
 from openmm_kml.training.permutations import check_permutations, describe_group
-from openmm_kml.training.selection import select_default, select_published
 from openmm_kml.training.symmetries import find_symmetries
+from openmm_kml.training.trainer import train_default, train_published
 from openmm_kml.weights import Weights
 
 
@@ -62,12 +61,11 @@ def fit_gdml(train, validation, options=None):
     check_data(train, validation)
     notes = []
     n_threads = options.resolved_threads()
-    with threadpool_limits(n_threads):
+    with threadpool_limits(1):  # threads are our own: openmm_kml.training.threads
         permutations = _symmetries(train, options, notes)
         problem = Problem(train, permutations)
-        select = select_published if options.preset == "sgdml" else select_default
-        outcome = select(problem, validation, options, n_threads)
-    notes += outcome.notes
+        train_preset = train_published if options.preset == "sgdml" else train_default
+        outcome = train_preset(problem, validation, options, n_threads)
     if train.energies is None:
         notes.append("no energies were given: trained on forces alone, the energy offset is 0")
     model = outcome.model
@@ -87,7 +85,7 @@ def fit_gdml(train, validation, options=None):
         "notes": notes,
         "n_threads": n_threads,
         "seconds": round(time.perf_counter() - started, 3),
-        "peak_memory_estimate": estimate_memory(len(train), n_atoms, model.hyperparameters.energies),
+        "peak_memory_estimate": outcome.solver.pop("memory"),
     }
     provenance = _provenance(train, validation, options, report)
     return GDMLFit(Weights(train.numbers, (model.term(),), {}, provenance), report, model)

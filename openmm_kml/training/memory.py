@@ -29,6 +29,11 @@ def estimate_memory(n_train, n_atoms, energies=True):
     return 8 * (size * size + jacobians + max(panel, energy_rows)) + _BASE
 
 
+def iterative_memory(n_rows, n_columns):
+    """Return the peak memory of the iterative solver in bytes: the preconditioner, while it is made."""
+    return 8 * (n_rows * (n_columns + 3 * 200) + 2 * n_columns * n_columns + 12 * n_rows) + _BASE
+
+
 def available_memory():
     """Return the bytes that this process may still use: those the system has free, within the limit of its group."""
     free = _meminfo("MemAvailable:")

@@ -28,7 +28,7 @@ class Hyperparameters:
     unit_amplitude : bool
         True for the published model; otherwise the amplitude makes the mean diagonal of the force-force block one,
         and λ is relative to that.
-    descriptor_weights : ndarray of shape (D,), optional
+    descriptor_weights : tuple of float, length D, optional
         v_d; ones when None.
     """
 
@@ -38,7 +38,7 @@ class Hyperparameters:
     regularization: float
     energies: bool
     unit_amplitude: bool = False
-    descriptor_weights: np.ndarray | None = None
+    descriptor_weights: tuple | None = None
 
     def with_(self, **changes):
         """Return a copy with some values changed."""
@@ -53,6 +53,7 @@ class Hyperparameters:
             "regularization": float(self.regularization),
             "regularization_relative_to": "1" if self.unit_amplitude else "mean diagonal of the force-force block",
             "energies": bool(self.energies),
+            "ard": self.descriptor_weights is not None,
         }
 
 
@@ -76,9 +77,9 @@ class Problem:
     def __len__(self):
         return len(self.molecules)
 
-    def first(self, n_train):
-        """Return the problem of the first frames only."""
-        return self if n_train >= len(self) else Problem(self.molecules[:n_train], self.permutations)
+    def subset(self, frames):
+        """Return the problem of some of the frames only."""
+        return Problem(self.molecules[frames], self.permutations)
 
     def targets(self, energies):
         """Return the right-hand side: gradients, then energies without their mean, over `scale`."""
@@ -157,7 +158,7 @@ class Model:
             kernel=hyperparameters.kernel,
             length_scale=float(hyperparameters.length_scale),
             energy_offset=self.offset,
-            descriptor_weights=np.ones(self.geometry.n_pairs) if weights is None else weights,
+            descriptor_weights=np.ones(self.geometry.n_pairs) if weights is None else np.array(weights),
             training_descriptors=self.geometry.x,
             descriptor_coefficients=self.coefficients.u,
             permutations=self.problem.permutations,

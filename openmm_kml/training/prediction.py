@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_CHUNK_BYTES = 32 * 2**20
+_CHUNK_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)

@@ -1,78 +1,99 @@
-"""The choice of hyperparameters on the validation set."""
+"""The choice of hyperparameters on the validation set: power, smoothness, length scale and regularization together.
 
-from dataclasses import dataclass, field
+The search runs on few training points, where a trial takes a fraction of a second, one coordinate after the other;
+each length scale is tried with its own best regularization, and one assembly of the kernel matrix serves all of those.
+Only the regularization, whose best value falls as points are added, is refined on the whole training set.
+"""
 
 import numpy as np
 
-from openmm_kml.errors import TrainingError
-from openmm_kml.training.memory import check_memory, estimate_memory
-from openmm_kml.training.model import Hyperparameters, Model
+from openmm_kml.training.model import Hyperparameters
 from openmm_kml.training.progress import progress_bar
-from openmm_kml.training.trial import Workbench
+from openmm_kml.training.published import walk_length_scales
+from openmm_kml.training.trial import Judge, Workbench, descend_regularization
 
-PUBLISHED_LENGTH_SCALES = tuple(float(sigma) for sigma in range(10, 100, 10))
-PUBLISHED_REGULARIZATION = 1e-10
+POWERS = (0.5, 0.25, 1.0, 2.0)
+KERNELS_TRIED = ("matern92", "matern72", "matern52", "squared_exponential")
 
 # Length scales in units of the root mean square distance between training descriptors: where the search starts.
 START_RATIO = {"matern52": 8.0, "matern72": 5.0, "matern92": 4.0, "squared_exponential": 2.0}
+START_REGULARIZATION = 1e-6
+SEARCH_ROWS = 2000  # rows of the kernel matrix in the search: a factorization takes some 0.1 s
+SEARCH_VALIDATION = 100
+CLEAR_ADVANTAGE = 0.9  # of the published model's error: no second comparison is needed
 
 
-@dataclass
-class Outcome:
-    """The model that was chosen, its validation errors, and how it came about."""
+class Search:
+    """Trials on a part of the training set, each judged by its mean absolute force error on validation frames.
 
-    model: Model
-    errors: dict
-    solver: dict
-    log: list
-    notes: list = field(default_factory=list)
+    Parameters
+    ----------
+    problem : Problem
+    validation : MoleculeSet
+    options : GDMLOptions
+        What they fix is not searched.
+    n_threads : int
+    bar : progress bar
+    """
 
+    def __init__(self, problem, validation, options, n_threads, bar):
+        rng = np.random.default_rng(options.seed)
+        n_points = int(np.clip(SEARCH_ROWS // (problem.gradients.shape[1] + 1), 20, 200))
+        self.problem = problem.subset(np.sort(rng.permutation(len(problem))[:n_points]))
+        few = validation[np.sort(rng.permutation(len(validation))[:SEARCH_VALIDATION])]
+        self.judge = Judge(Workbench(self.problem, n_threads).fit, few)
+        self.options, self.bar = options, bar
 
-def select_published(problem, validation, options, n_threads):
-    """Return the published model, its length scale chosen among 10, 20 … 90 by the root mean square force error."""
-    bench = _bench(problem, validation, options, n_threads, energies=False)
-    base = Hyperparameters(
-        power=1.0,
-        kernel="matern52",
-        length_scale=1.0,
-        regularization=PUBLISHED_REGULARIZATION if options.regularization is None else options.regularization,
-        energies=False,
-        unit_amplitude=True,
-    )
-    scales = PUBLISHED_LENGTH_SCALES if options.length_scale is None else (options.length_scale,)
-    log, best = [], None
-    with progress_bar(len(scales), "length scales", options.progress) as bar:
-        for length_scale in scales:
-            model, errors = bench.try_(base.with_(length_scale=length_scale))
-            bar.update()
-            if model is None:
-                log.append({"length_scale": length_scale, "forces_rmse": None})
-                continue
-            log.append({"length_scale": length_scale, "forces_rmse": errors["forces_rmse"]})
-            if best is None or errors["forces_rmse"] < best[1]["forces_rmse"]:
-                best = model, errors
-            elif len(log) > 3 and all(entry["forces_rmse"] > best[1]["forces_rmse"] for entry in log[-2:]):
-                break  # past the minimum
-    if best is None:
-        raise TrainingError(
-            f"the matern52 kernel matrix is not positive definite with regularization {base.regularization:.3g}: "
-            "raise the regularization, or remove frames that repeat each other"
-        )
-    return Outcome(*best, {"name": "direct"}, log)
+    def start(self, power, kernel, energies, regularization):
+        """Return hyperparameters at the usual length scale of a kernel."""
+        start = Hyperparameters(power, kernel, 1.0, regularization, energies)
+        if self.options.length_scale is not None:
+            return start.with_(length_scale=self.options.length_scale)
+        return start.with_(length_scale=START_RATIO[kernel] * descriptor_spread(self.problem, start))
+
+    def descend(self, hyperparameters, beat=np.inf, max_trials=5):
+        """Return the `Choice` with the best regularization, all else as given."""
+        fixed = self.options.regularization is not None
+        choice = descend_regularization(self.judge, hyperparameters, max_trials=max_trials, fixed=fixed, beat=beat)
+        self.bar.update()
+        return choice
 
 
-def select_default(problem, validation, options, n_threads):
-    """Return the default model (fixed choices where the options leave them open)."""
+def choose(problem, validation, options, n_threads):
+    """Return the hyperparameters of the default preset, chosen on a part of the training set.
+
+    Parameters
+    ----------
+    problem : Problem
+    validation : MoleculeSet
+    options : GDMLOptions
+        What they fix is not searched.
+    n_threads : int
+
+    Returns
+    -------
+    choice : Choice
+    published : Choice or None
+        The best published model on the same frames; None where it is clearly worse, or the options rule it out.
+    n_points : int
+        Number of training points of the search.
+    log : list of dict
+        One entry for each trial.
+    """
     energies = problem.molecules.energies is not None and options.energies is not False
-    base = Hyperparameters(0.25, "matern92", 1.0, 1e-6 * min(1.0, 100 / len(problem)), energies)
-    names = ("power", "kernel", "length_scale", "regularization")
-    changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    base = base.with_(**changes)
-    if options.length_scale is None:
-        base = base.with_(length_scale=START_RATIO[base.kernel] * descriptor_spread(problem, base))
-    bench = _bench(problem, validation, options, n_threads, energies=base.energies)
-    model = bench.fit(base)
-    return Outcome(model, model.errors(validation), {"name": "direct"}, [])
+    with progress_bar(None, "hyperparameters", options.progress, unit=" trials") as bar:
+        search = Search(problem, validation, options, n_threads, bar)
+        best = _best_power(search, energies)
+        best = _best_kernel(search, best)
+        best = _best_length_scale(search, best)
+        if energies and options.energies == "auto":
+            best = _with_or_without_energies(search, best)
+        published = None
+        if _is_free(options):
+            published = walk_length_scales(search.judge, bar=bar)
+    if published is not None and best.error < CLEAR_ADVANTAGE * published.error:
+        published = None
+    return best, published, len(search.problem), search.judge.log
 
 
 def descriptor_spread(problem, hyperparameters):
@@ -81,7 +102,63 @@ def descriptor_spread(problem, hyperparameters):
     return float(np.sqrt(2.0 * x.var(axis=0).sum())) or 1.0
 
 
-def _bench(problem, validation, options, n_threads, energies):
-    n_train, n_atoms = len(problem), problem.molecules.positions.shape[1]
-    check_memory(estimate_memory(n_train, n_atoms, energies), options.memory_limit, n_train, n_atoms)
-    return Workbench(problem, validation, n_threads, options.progress)
+def _is_free(options):
+    """Return whether the options leave room for the published model."""
+    fixed = (options.power, options.kernel, options.length_scale, options.regularization)
+    return all(value is None for value in fixed) and options.energies is not True
+
+
+def _best_power(search, energies):
+    options = search.options
+    kernel = options.kernel or "matern92"
+    regularization = START_REGULARIZATION if options.regularization is None else options.regularization
+    powers = POWERS if options.power is None else (options.power,)
+    best = None
+    for power in powers:
+        start = search.start(power, kernel, energies, regularization)
+        choice = search.descend(start, np.inf if best is None else best.error)
+        best = choice if best is None or choice.error < best.error else best
+    return best
+
+
+def _best_kernel(search, best):
+    if search.options.kernel is not None:
+        return best
+    start = best.hyperparameters
+    for kernel in KERNELS_TRIED:
+        if kernel != start.kernel:
+            trial = search.start(start.power, kernel, start.energies, start.regularization)
+            choice = search.descend(trial, best.error)
+            best = choice if choice.error < best.error else best
+    return best
+
+
+def _best_length_scale(search, best, factor=1.4, max_steps=3):
+    if search.options.length_scale is not None:
+        return best
+    for direction in (1.0 / factor, factor):
+        moved = False
+        for _ in range(max_steps):
+            start = best.hyperparameters
+            choice = search.descend(start.with_(length_scale=start.length_scale * direction), best.error)
+            if not choice.error < best.error:
+                break
+            best, moved = choice, True
+        if moved:
+            break
+    return best
+
+
+def _with_or_without_energies(search, best):
+    """Return the joint model unless its errors on the validation set speak against it.
+
+    A model of the forces alone is preferred if its force error is lower by more than 2 %, or if the product of the
+    force and energy errors is lower.
+    """
+    alone = search.descend(best.hyperparameters.with_(energies=False), max_trials=3)
+    joint, forces = (search.judge.errors(choice.hyperparameters) for choice in (best, alone))
+    if joint is None or forces is None:
+        return best if forces is None else alone
+    products = [errors["forces_mae"] * (errors["energy_mae"] or 1.0) for errors in (joint, forces)]
+    keep = joint["forces_mae"] <= 1.02 * forces["forces_mae"] and products[0] <= products[1]
+    return best if keep else alone

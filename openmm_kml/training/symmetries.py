@@ -69,9 +69,8 @@ def _matched_permutations(distances, numbers, progress):
     n_frames = len(distances)
     if n_frames < 2:
         return np.arange(len(numbers))[None]
-    values, vectors = np.linalg.eigh(distances)
     # Signs of eigenvectors are arbitrary, hence the magnitudes; their order is that of the eigenvalues.
-    vectors = np.abs(vectors)
+    vectors = np.abs(np.linalg.eigh(distances)[1])
     other_element = numbers[:, None] != numbers
     cost = np.zeros((n_frames, n_frames))
     found = {}

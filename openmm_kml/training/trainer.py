@@ -1,0 +1,144 @@
+"""From chosen hyperparameters to the model on the whole training set, by the direct or the iterative solver."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from openmm_kml.errors import TrainingError
+from openmm_kml.kernels.radial import KERNELS
+from openmm_kml.training.assembly import matrix_size
+from openmm_kml.training.iterative import IterativeSystem, default_columns, solve_iterative
+from openmm_kml.training.memory import available_memory, check_memory, estimate_memory, iterative_memory
+from openmm_kml.training.model import Model
+from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.published import LENGTH_SCALES, published_hyperparameters, walk_length_scales
+from openmm_kml.training.selection import choose
+from openmm_kml.training.trial import Judge, Workbench, descend_regularization
+
+MANY_ROWS = 12_000  # of the kernel matrix: beyond, fewer regularizations are tried
+
+
+@dataclass
+class Outcome:
+    """The model that was trained, its validation errors, and how it came about."""
+
+    model: Model
+    errors: dict
+    solver: dict
+    log: list
+
+
+class Solver:
+    """The solver that the options ask for, as a function of hyperparameters.
+
+    Raises
+    ------
+    TrainingError
+        If the direct solver is asked for and needs more memory than there is.
+    """
+
+    def __init__(self, problem, options, n_threads, energies):
+        n_atoms = problem.molecules.positions.shape[1]
+        self.problem, self.options, self.n_threads = problem, options, n_threads
+        self.n_rows = matrix_size(len(problem), n_atoms, energies)
+        needed = estimate_memory(len(problem), n_atoms, energies)
+        self.direct = options.solver != "iterative"
+        if self.direct:
+            try:
+                check_memory(needed, options.memory_limit, len(problem), n_atoms)
+            except TrainingError:
+                if options.solver == "direct":
+                    raise
+                self.direct = False
+        if not self.direct:
+            memory = available_memory() // 2 if options.memory_limit is None else options.memory_limit
+            self.n_columns = default_columns(self.n_rows, memory)
+            needed = iterative_memory(self.n_rows, self.n_columns)
+        self.report = {"name": "direct" if self.direct else "iterative", "n_unknowns": self.n_rows, "memory": needed}
+        self._bench = Workbench(problem, n_threads, options.progress) if self.direct else None
+
+    def __call__(self, hyperparameters):
+        """Return the `Model`."""
+        return self._bench.fit(hyperparameters) if self.direct else self._iterate(hyperparameters)
+
+    def _iterate(self, hyperparameters):
+        problem, options = self.problem, self.options
+        geometry = problem.geometry(hyperparameters)
+        amplitude = problem.amplitude(geometry, hyperparameters)
+        kernel = KERNELS[hyperparameters.kernel]
+        system = IterativeSystem(
+            geometry,
+            kernel,
+            hyperparameters.length_scale,
+            amplitude,
+            hyperparameters.energies,
+            self.n_threads,
+            options.progress,
+        )
+        targets = problem.targets(hyperparameters.energies)
+        parts = [geometry.x, geometry.dx, geometry.index, targets]
+        digest = hashlib.sha256(repr((hyperparameters, options.seed, self.n_columns)).encode())
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        solution, info = solve_iterative(
+            system,
+            hyperparameters.regularization,
+            targets,
+            options.tolerance,
+            self.n_columns,
+            options.seed,
+            options.checkpoint,
+            digest.hexdigest(),
+        )
+        self.report |= info | {"tolerance": options.tolerance}
+        return problem.model(hyperparameters, geometry, amplitude, solution)
+
+
+def train_published(problem, validation, options, n_threads):
+    """Return the published model; its length scale is the best of 10, 20 … 90 on the validation set."""
+    solver = Solver(problem, options, n_threads, energies=False)
+    scales = LENGTH_SCALES if options.length_scale is None else (options.length_scale,)
+    if not solver.direct and len(scales) > 1:
+        # One solution takes long: the length scale is chosen on as many points as the direct solver likes.
+        scales = (_published_scale_on_few(problem, validation, options, n_threads),)
+    judge = Judge(solver, validation, "forces_rmse", "final")
+    with progress_bar(len(scales), "length scales", options.progress) as bar:
+        best = walk_length_scales(judge, scales, options.regularization, bar)
+    if best is None:
+        solver(published_hyperparameters(scales[0], options.regularization))  # raises what went wrong
+    return Outcome(judge.model, judge.model_errors, solver.report, judge.log)
+
+
+def _published_scale_on_few(problem, validation, options, n_threads, n_points=200):
+    frames = np.unique(np.linspace(0, len(problem) - 1, n_points).round().astype(int))
+    judge = Judge(Workbench(problem.subset(frames), n_threads).fit, validation, "forces_rmse")
+    best = walk_length_scales(judge, LENGTH_SCALES, options.regularization)
+    return LENGTH_SCALES[1] if best is None else best.hyperparameters.length_scale
+
+
+def train_default(problem, validation, options, n_threads):
+    """Return the model of the default preset: hyperparameters chosen on the validation set.
+
+    The regularization is refined on all training points, going down first: its best value falls with their number.
+    Where the published model came close in the search, it is trained too, and the better one on validation is kept.
+    """
+    choice, published, n_points, log = choose(problem, validation, options, n_threads)
+    hyperparameters = choice.hyperparameters
+    solver = Solver(problem, options, n_threads, hyperparameters.energies)
+    judge = Judge(solver, validation, stage="final")
+    if not solver.direct:
+        if options.regularization is None:
+            hyperparameters = hyperparameters.with_(
+                regularization=hyperparameters.regularization * n_points / len(problem)
+            )
+        judge(hyperparameters)
+    else:
+        max_trials = 4 if solver.n_rows <= MANY_ROWS else 3
+        fixed = options.regularization is not None
+        descend_regularization(judge, hyperparameters, max_trials=max_trials, fixed=fixed)
+        if published is not None:
+            walk_length_scales(judge, (published.hyperparameters.length_scale,))
+    if judge.model is None:
+        solver(hyperparameters)  # raises what went wrong
+    return Outcome(judge.model, judge.model_errors, solver.report, log + judge.log)
