@@ -114,6 +114,15 @@ def test_the_scale_parameter_multiplies_energy_and_forces(route_name):
         check_evaluation(context, expected, route_name, scale)
 
 
+@pytest.mark.parametrize("route_name", ROUTES)
+def test_a_scale_that_is_not_finite_stops_the_run(route_name):
+    potential, positions = ethanol()
+    context = context_for(system_with(KMLForce(potential, None, "coupling"), n_particles=9), positions, route_name)
+    context.setParameter("coupling", np.nan)
+    with pytest.raises(openmm.OpenMMException, match="'coupling' is a finite number; it is nan in this Context"):
+        context.getIntegrator().step(1)
+
+
 @pytest.mark.parametrize("route_name", OWN_KERNEL_ROUTES)
 def test_the_derivative_by_the_scale_is_the_unscaled_energy(route_name):
     potential, positions = ethanol()
@@ -202,11 +211,12 @@ def test_particles_that_do_not_fit_are_refused_with_the_context(particles, messa
     ("particles", "error", "message"),
     [
         ([0, 1, -2], openmm.OpenMMException, "particle -2 does not exist"),
+        ([0, 1, 2**32 + 2], openmm.OpenMMException, "particle 4294967298 does not exist"),
         ([3, 1, 3], openmm.OpenMMException, "particle 3 appears twice"),
         ([0, 1.5], TypeError, "sequence of integers"),
         (7, TypeError, "sequence of integers"),
     ],
-    ids=["negative", "twice", "not an integer", "not a sequence"],
+    ids=["negative", "beyond all counts", "twice", "not an integer", "not a sequence"],
 )
 def test_unusable_particles_are_refused_at_once(particles, error, message):
     with pytest.raises(error, match=message):

@@ -26,6 +26,8 @@ def load_plugin():
 
 load_plugin()
 
+_LARGEST_INDEX = 2**31 - 1  # a C int; ctypes would drop the bits above
+
 
 class KMLForce(openmm.Force):
     """The energy of a kernel potential on all particles of a System, or on some.
@@ -101,6 +103,8 @@ class KMLForce(openmm.Force):
     def setParticles(self, particles):
         """Set the particle indices; an empty sequence means all particles."""
         indices = _as_indices(particles)
+        if indices and max(indices) > _LARGEST_INDEX:
+            raise openmm.OpenMMException(f"KMLForce: particle {max(indices)} does not exist")
         load_library().set_particles(self._pointer(), (ctypes.c_int * len(indices))(*indices), len(indices))
 
     def getScaleParameter(self):

@@ -49,6 +49,16 @@ const kml_engine_api& OpenMMKML::getEngine() {
 
 void OpenMMKML::setDefaultThreads(int threads) { defaultThreads = max(1, threads); }
 
+double OpenMMKML::getScale(ContextImpl& context, const string& scaleParameter) {
+    if (scaleParameter.empty())
+        return 1.0;
+    const double scale = context.getParameter(scaleParameter);
+    if (!isfinite(scale))
+        throw OpenMMException("KMLForce: the scale parameter '" + scaleParameter + "' is a finite number; it is " +
+                              to_string(scale) + " in this Context");
+    return scale;
+}
+
 OpenModel::OpenModel(const KMLForce::Model& bytes) : potential(openPotential(bytes), getEngine().close) {}
 
 int OpenModel::numAtoms() const { return getEngine().n_atoms(potential.get()); }

@@ -51,7 +51,7 @@ double KMLForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForce
 double KMLForceImpl::computeForce(ContextImpl& context, const vector<Vec3>& positions, vector<Vec3>& forces) {
     Vec3 box[3];
     context.getPeriodicBoxVectors(box[0], box[1], box[2]);
-    double scale = scaleParameter.empty() ? 1.0 : context.getParameter(scaleParameter);
+    double scale = getScale(context, scaleParameter);
     double energy = evaluator->computeEnergy(positions, box, true);
     fill(forces.begin(), forces.end(), Vec3());
     evaluator->addForces(scale, forces);

@@ -15,7 +15,7 @@ void HostCalcKMLForceKernel::initialize(const System& system, const KMLForce& fo
 double HostCalcKMLForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
     auto& data = *static_cast<ReferencePlatform::PlatformData*>(context.getPlatformData());
     double energy = evaluator->computeEnergy(*data.positions, data.periodicBoxVectors, includeForces);
-    double scale = scaleParameter.empty() ? 1.0 : context.getParameter(scaleParameter);
+    double scale = getScale(context, scaleParameter);
     if (includeForces)
         evaluator->addForces(scale, *data.forces);
     if (scaleDerivative)

@@ -3,6 +3,7 @@
 
 #include "kml/engine_api.h"
 #include "openmm/Vec3.h"
+#include "openmm/internal/ContextImpl.h"
 #include "openmmkml/KMLForce.h"
 #include <memory>
 #include <string>
@@ -22,6 +23,13 @@ const kml_engine_api& getEngine();
 
 /** Set the threads of a force that leaves them open; 1 until then. The engine takes fewer where the work is small. */
 void setDefaultThreads(int threads);
+
+/**
+ * The factor of the energy in a Context: 1, or the value of the scale parameter if it has a name.
+ *
+ * @throws OpenMMException  if the value is not finite: it would make every force NaN
+ */
+double getScale(OpenMM::ContextImpl& context, const std::string& scaleParameter);
 
 /** A model opened by the engine. Immutable; closed with the object. */
 class OpenModel {
