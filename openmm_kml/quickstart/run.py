@@ -138,8 +138,7 @@ def _steps(work, settings, seed, data, n_threads, say):
     )
 
     say("2/5  training")
-    fit, potential = _train(work, train, validation, molecules, settings, seed, n_threads)
-    energies, forces, errors = _tested(potential, test, n_threads)
+    fit, (energies, forces, errors) = _train(work, (train, validation, test), molecules, settings, seed, n_threads)
     clock.lap("training")
     say(f"     forces on the test set are off by {1e3 * errors['forces_mae']:.1f} meV/Å on average")
 
@@ -174,42 +173,39 @@ def _steps(work, settings, seed, data, n_threads, say):
     write_report(work / "report.html", results)
 
 
-def _train(work, train, validation, molecules, settings, seed, n_threads):
-    """Return the fit and its potential; the weight file is in ``work``."""
-    from openmm_kml.potential import KernelPotential
+def _train(work, parts, molecules, settings, seed, n_threads):
+    """Return the fit, and its energies, forces and errors on the test set; the weight file is in ``work``."""
     from openmm_kml.training import GDMLOptions, fit_gdml
     from openmm_kml.weights import save
 
+    train, validation, test = parts
     fit = fit_gdml(train, validation, GDMLOptions(seed=seed, n_threads=n_threads, **settings.options))
+    tested = _tested(fit.weights, test, n_threads)
+    counts = {"n_train": len(train), "n_validation": len(validation), "n_test": len(test)}
     provenance = {
         **fit.weights.provenance,
         "command": f"kml quickstart --seed {seed}",
         "data": {"name": molecules.name, "digest": molecules.digest, "frames": len(molecules)},
-        "split": {
-            "n_train": len(train),
-            "n_validation": len(validation),
-            "n_test": len(molecules) - len(train) - len(validation),
-            "seed": seed,
-        },
+        "split": counts | {"seed": seed},
+        "errors": {"validation": fit.report["validation_errors"], "test": tested[2]},
     }
-    path = work / "ethanol.safetensors"
-    save(dataclasses.replace(fit.weights, provenance=provenance), path)
-    return fit, KernelPotential.load(path)
+    save(dataclasses.replace(fit.weights, provenance=provenance), work / "ethanol.safetensors")
+    return fit, tested
 
 
-def _tested(potential, test, n_threads):
+def _tested(weights, test, n_threads):
+    """Return the energies, forces and errors of the engine on the test set."""
     from openmm_kml.metrics import errors
+    from openmm_kml.potential import KernelPotential
+    from openmm_kml.weights import to_bytes
 
-    result = potential.evaluate_batch(test.positions, n_threads=n_threads)
+    result = KernelPotential.from_bytes(to_bytes(weights)).evaluate_batch(test.positions, n_threads=n_threads)
     return result.energy, result.forces, errors(result.energy, result.forces, test)
 
 
 def _curve(train, validation, test, fit, settings, seed, n_threads):
     """Return the errors of smaller training sets, parts of the whole one, with what the whole one chose."""
-    from openmm_kml.metrics import errors
-    from openmm_kml.potential import KernelPotential
     from openmm_kml.training import GDMLOptions, fit_gdml
-    from openmm_kml.weights import to_bytes
 
     chosen = fit.report["hyperparameters"]
     fixed = {name: chosen[name] for name in ("power", "kernel", "energies") if name in chosen}
@@ -218,8 +214,7 @@ def _curve(train, validation, test, fit, settings, seed, n_threads):
         options = GDMLOptions(seed=seed, n_threads=n_threads, progress=False, **fixed)
         # Splits are in random order, so the first frames of the training set are a random choice.
         smaller = fit_gdml(train[:size], validation, options)
-        result = KernelPotential.from_bytes(to_bytes(smaller.weights)).evaluate_batch(test.positions)
-        points.append({"n_train": size, "seed": seed, **errors(result.energy, result.forces, test)})
+        points.append({"n_train": size, "seed": seed, **_tested(smaller.weights, test, n_threads)[2]})
     return points
 
 
