@@ -13,7 +13,7 @@ GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K, exact
 KEPT_FRAMES = 10
 
 
-class SimulationStopped(KMLError, RuntimeError):
+class SimulationError(KMLError, RuntimeError):
     """The guard stopped a run; the message says at which step and why."""
 
 

@@ -22,14 +22,7 @@ class Table:
     """Energies as comma-separated values. It also locks the run against a second process."""
 
     def __init__(self, path, size):
-        self._path = path
-        self._file = path.open("r+b" if path.exists() else "x+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise DataError(f"another process is writing to {path.parent}; wait for it or stop it") from None
-        _cut(self._file, size, path)
+        self._file = _opened(path, size, lock=True)
         if size == 0:
             self._file.write((",".join(COLUMNS) + "\n").encode())
 
@@ -50,8 +43,7 @@ class DCD:
     suffix = ".dcd"
 
     def __init__(self, path, topology, timestep, interval, size, frames):
-        self._file = path.open("r+b" if path.exists() else "x+b")
-        _cut(self._file, size, path)
+        self._file = _opened(path, size)
         self._frames = frames
         if size > 0:
             # The header counts the frames and names the last step: both as they were at the checkpoint.
@@ -80,8 +72,7 @@ class XTC:
 
     def __init__(self, path, topology, timestep, interval, size, frames):
         self._path = path
-        with path.open("r+b" if path.exists() else "x+b") as file:
-            _cut(file, size, path)
+        _opened(path, size).close()
         self._frames = frames
         self._xtc = app.XTCFile(str(path), topology, timestep, 0, interval, append=size > 0)
 
@@ -101,12 +92,30 @@ class XTC:
 TRAJECTORIES = {"dcd": DCD, "xtc": XTC}
 
 
-def _cut(file, size, path):
-    found = os.fstat(file.fileno()).st_size
-    if found < size:
-        raise DataError(f"{path} has {found} bytes, but {size} at the checkpoint: it was changed, start the run anew")
-    file.truncate(size)
-    file.seek(size)
+def _opened(path, size, lock=False):
+    """Return a file that was cut back to `size` bytes and stands at its end."""
+    file = path.open("r+b" if path.exists() else "x+b")
+    try:
+        if lock:
+            _lock(file, path)
+        found = os.fstat(file.fileno()).st_size
+        if found < size:
+            raise DataError(
+                f"{path} has {found} bytes, but had {size} at the checkpoint: it was changed, so start the run anew"
+            )
+        file.truncate(size)
+        file.seek(size)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file, path):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DataError(f"another process is writing to {path.parent}; wait for it or stop it") from None
 
 
 def _sync(file):

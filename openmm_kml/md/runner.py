@@ -16,7 +16,7 @@ from openmm import unit
 from openmm_kml import units
 from openmm_kml.errors import DataError
 from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_checkpoint
-from openmm_kml.md.guard import Guard, SimulationStopped
+from openmm_kml.md.guard import Guard, SimulationError
 from openmm_kml.md.outputs import TRAJECTORIES, Table
 from openmm_kml.md.start import model_order, pdb_text, read_start
 from openmm_kml.md.system import build_integrator, build_system, degrees_of_freedom, draw_velocities, find_platform
@@ -80,7 +80,7 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
 
     Raises
     ------
-    SimulationStopped
+    SimulationError
         If the guard stopped the run; the last good frames are in ``last_good.xyz``.
     ValueError, DataError, OSError
         If the input is not right; nothing was run then.
@@ -225,7 +225,7 @@ class _Simulation:
     def _stop(self, complaint, before, step):
         path = self._directory / LAST_GOOD
         self._guard.write_frames(path)
-        raise SimulationStopped(
+        raise SimulationError(
             f"the run was stopped at step {step}: {complaint}; it was good at step {before}, and {path} has the last "
             f"{len(self._guard.frames)} good frames; take a shorter time step, a lower temperature, or a model that "
             "was trained on such geometries"

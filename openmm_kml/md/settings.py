@@ -82,8 +82,8 @@ class Settings:
             raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
         if self.ensemble == "npt":
             raise ValueError(
-                "npt is not possible for a lone molecule: it has no walls and no neighbors, so a pressure would let its "
-                "box grow without end; use nvt, or put the molecule into a solvent (openmm-ml, createMixedSystem)"
+                "npt is not possible for a lone molecule: it has no walls and no neighbors, so that its box would "
+                "grow or shrink without end; use nvt, or put the molecule into a solvent (openmm-ml, createMixedSystem)"
             )
 
     @property

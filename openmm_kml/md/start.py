@@ -56,7 +56,7 @@ def read_start(path):
         file = reader(str(path))
     # OpenMM's readers raise errors of every kind on files they do not understand.
     except Exception as error:
-        raise DataError(f"{path} cannot be read as {suffix[1:].upper()}: {_one_line(error)}") from None
+        raise DataError(f"{path} is not a {suffix[1:].upper()} file with atoms ({_one_line(error)})") from None
     atoms = list(file.topology.atoms())
     nameless = [atom for atom in atoms if atom.element is None]
     if nameless or not atoms:
