@@ -1,0 +1,114 @@
+"""Kernel potentials in openmm-ml: a Force for each copy of the model's molecule, alone or inside a classical system."""
+
+try:
+    from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
+    from openmmml.mlpotential import MLPotentialImpl
+except ImportError as error:  # pragma: no cover
+    raise ImportError("openmm_kml.interfaces.openmmml_potential needs openmm-ml: pip install openmmml") from error
+
+from openmm_kml.interfaces.checks import constraints_without_bonds
+from openmm_kml.interfaces.matching import find_molecules
+from openmm_kml.interfaces.openmm import KMLForce
+from openmm_kml.potential import KernelPotential
+
+MECHANICAL = "mechanical"
+
+
+class KMLPotentialImpl(MLPotentialImpl):
+    """A kernel potential of one molecule, for any number of copies of it.
+
+    Parameters
+    ----------
+    model : str, path or KernelPotential
+    positions : Quantity or array_like of shape (number of atoms in the Topology, 3), optional
+        Positions of whole molecules, in nm without a unit, from which the labeling of the atoms is chosen where the
+        bonds allow several that differ for the model.
+    inModelOrder : bool
+        True: the chosen atoms are the model's in its order, copy after copy; nothing is matched but the elements.
+    nThreads : int, optional
+        Threads of one evaluation.
+
+    Notes
+    -----
+    All options but the model may also be given to ``createSystem`` and ``createMixedSystem``, and win there.
+    """
+
+    def __init__(self, model, positions=None, inModelOrder=False, nThreads=None):
+        self.potential = model if isinstance(model, KernelPotential) else KernelPotential.load(model)
+        self._defaults = {"positions": positions, "inModelOrder": inModelOrder, "nThreads": nThreads}
+
+    def addForces(self, topology, system, atoms, forceGroup, **args):
+        """Add one KMLForce for each molecule among the atoms (all atoms when None).
+
+        Raises
+        ------
+        ValueError
+            If the atoms are not copies of the model's molecule; see `find_molecules`.
+        """
+        options = self._options(args)
+        for particles in self._molecules(topology, atoms, options):
+            force = KMLForce(self.potential, particles, topology=topology, n_threads=options["nThreads"])
+            force.setForceGroup(forceGroup)
+            system.addForce(force)
+
+    def getSupportedEmbeddings(self):
+        """Return ``["mechanical"]``: openmm-ml's own, applied to one molecule after the other."""
+        return [MECHANICAL]
+
+    def createMixedSystem(self, topology, system, atoms, forceGroup, interpolate, embedding, returnInfo=False, **args):
+        """Return the System in which the model describes each molecule, and the force field all that is between them.
+
+        openmm-ml's mechanical embedding takes the atoms for one ML region and removes all classical interactions
+        inside of it. For copies of a one-molecule model that would take the interactions between the molecules away.
+        So each molecule is embedded by itself; with `interpolate`, all share ``lambda_interpolate``.
+
+        Raises
+        ------
+        ValueError
+            If the atoms are not copies of the model's molecule, or if, with `interpolate`, their bonds would have no
+            energy on the classical side.
+        """
+        if embedding != MECHANICAL:
+            raise ValueError(f"the embedding of kml is '{MECHANICAL}'; '{embedding}' was given")
+        options = self._options(args)
+        molecules = self._molecules(topology, atoms, options)
+        if interpolate:
+            _check_classical_bonds(system, atoms)
+        for particles in molecules:
+            # The particles are in the model's order now.
+            system = MechanicalEmbedding().createMixedSystem(
+                self, topology, system, list(particles), forceGroup, interpolate, **args | {"inModelOrder": True}
+            )
+        if returnInfo:
+            return {"system": system, "topology": topology, "oldToNew": list(range(topology.getNumAtoms()))}
+        return system
+
+    def getMLLongRange(self):
+        """Return False: a model of one molecule knows no periodic images, so the force field's charges act there."""
+        return False
+
+    def _options(self, args):
+        return {name: args.get(name, default) for name, default in self._defaults.items()}
+
+    def _molecules(self, topology, atoms, options):
+        """Return the particles of each copy in the model's order."""
+        if not options["inModelOrder"]:
+            return find_molecules(self.potential.weights, topology, atoms, options["positions"])
+        chosen = list(range(topology.getNumAtoms())) if atoms is None else list(atoms)
+        size = len(self.potential.species)
+        if not chosen or len(chosen) % size:
+            raise ValueError(
+                f"the model describes {size} atoms, {len(chosen)} were chosen: a multiple of {size} is expected"
+            )
+        return [tuple(chosen[k : k + size]) for k in range(0, len(chosen), size)]
+
+
+def _check_classical_bonds(system, atoms):
+    """Raise ValueError if a bond is a constraint only: without it nothing holds the bond at lambda_interpolate = 0."""
+    loose = constraints_without_bonds(system, atoms)
+    if loose:
+        raise ValueError(
+            f"the bond of atoms {loose[0][0]} and {loose[0][1]} is a constraint without an energy in the classical "
+            "System: with interpolate=True the constraint goes and nothing holds the bond at lambda_interpolate = 0; "
+            "build the classical System with constraints=None"
+        )

@@ -1,0 +1,195 @@
+"""openmm-ml makes Systems with our models, whole or mixed with a force field."""
+
+import subprocess
+import sys
+
+import numpy as np
+import openmm
+import pytest
+from ethanol_case import (
+    BONDS,
+    NUMBERS,
+    SYMMETRIES,
+    ethanol_alone,
+    ethanol_in_water,
+    ethanol_potential,
+    ethanol_weights,
+    geometry,
+    reordered,
+    topology_of,
+)
+from openmm import unit
+from openmm_helpers import KJ_PER_MOL, context_for, energy_and_forces
+
+from openmm_kml.interfaces.checks import kml_forces
+from openmm_kml.weights import save
+
+openmmml = pytest.importorskip("openmmml", reason="openmm-ml is not installed (pip install openmmml)")
+
+EXACT = 1e-9  # eV, double precision
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Return the path of a model of ethanol."""
+    path = tmp_path_factory.mktemp("model") / "ethanol.safetensors"
+    save(ethanol_weights(), path)
+    return path
+
+
+@pytest.fixture
+def potential(model):
+    return openmmml.MLPotential("kml", model=str(model))
+
+
+def ethanol_atoms(topology):
+    return [atom.index for atom in topology.atoms() if atom.residue.name == "ETH"]
+
+
+def energy(system, positions, **parameters):
+    """Return the energy in kJ/mol at positions in nm, on Reference."""
+    context = context_for(system, positions * 10)
+    for name, value in parameters.items():
+        context.setParameter(name, value)
+    return context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+
+
+def test_importing_openmm_ml_loads_neither_engine_nor_trainer():
+    code = (
+        "import sys, openmmml\n"
+        "assert 'kml' in openmmml.MLPotential._implFactories\n"
+        "print(sorted(name for name in sys.modules if name.startswith('openmm_kml')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "['openmm_kml', 'openmm_kml.interfaces', 'openmm_kml.interfaces.openmmml']"
+
+
+def test_our_module_may_be_imported_before_openmm_ml():
+    code = "import openmm_kml.interfaces.openmmml_potential, openmmml; openmmml.MLPotential._implFactories['kml']"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_shuffled_molecule_has_the_energy_and_forces_of_the_model(potential):
+    order = np.random.default_rng(2).permutation(9)
+    positions = geometry() + np.random.default_rng(3).normal(0, 0.04, (9, 3))
+    system = potential.createSystem(topology_of(reordered(order)), positions=positions[order] * unit.angstrom)
+    expected = ethanol_potential().evaluate(positions)
+    found, forces = energy_and_forces(context_for(system, positions[order]))
+    assert found == pytest.approx(expected.energy, abs=EXACT)
+    np.testing.assert_allclose(forces, expected.forces[order], atol=1e-9)
+
+
+def test_positions_may_be_given_to_the_potential(model):
+    potential = openmmml.MLPotential("kml", model=str(model), positions=geometry() / 10, nThreads=1)
+    system = potential.createSystem(topology_of((NUMBERS, BONDS)))
+    (force,) = kml_forces(system)
+    assert force.getNumThreads() == 1
+    assert list(force.getParticles()) in SYMMETRIES.tolist()
+
+
+def test_two_molecules_give_two_forces_in_the_group_asked_for(potential):
+    positions = np.concatenate([geometry(), geometry() + 10.0])
+    system = potential.createSystem(topology_of((NUMBERS, BONDS), (NUMBERS, BONDS)), positions=positions / 10)
+    assert len(kml_forces(system)) == 2
+    assert energy_and_forces(context_for(system, positions))[0] == pytest.approx(
+        2 * ethanol_potential().evaluate(geometry()).energy, abs=EXACT
+    )
+
+
+def test_atoms_in_the_order_of_the_model_need_no_matching(potential):
+    system = potential.createSystem(topology_of((NUMBERS, ()), (NUMBERS, ())), inModelOrder=True)
+    assert [force.getParticles() for force in kml_forces(system)] == [tuple(range(9)), tuple(range(9, 18))]
+
+
+@pytest.mark.parametrize(
+    ("topology", "options", "message"),
+    [
+        (topology_of((NUMBERS, BONDS)), {}, "pass positions="),
+        (topology_of(((8, 1, 1), ((0, 1), (0, 2)))), {}, "describes C2H6O, but .* are H2O"),
+        (topology_of(((8, 1, 1), ())), {"inModelOrder": True}, "describes 9 atoms, 3 were chosen"),
+        (topology_of((NUMBERS[::-1], ())), {"inModelOrder": True}, "atom 0 of the topology is H, atom 0 .* is C"),
+    ],
+    ids=["no positions", "water", "too few in order", "other elements in order"],
+)
+def test_a_topology_without_the_molecule_is_refused(potential, topology, options, message):
+    with pytest.raises(ValueError, match=message):
+        potential.createSystem(topology, **options)
+
+
+def test_a_potential_without_a_model_is_refused():
+    with pytest.raises(ValueError, match=r"needs a weight file: MLPotential\('kml', model="):
+        openmmml.MLPotential("kml")
+
+
+def test_the_model_replaces_what_the_force_field_has_inside_the_molecule(potential):
+    # E_mixed = E_MM - E_MM(molecule in vacuum) + E_model; its periodic images are the force field's on both sides.
+    topology, positions, classical = ethanol_in_water()
+    mixed = potential.createMixedSystem(topology, classical, ethanol_atoms(topology), positions=positions)
+    for seed in (1, 2):
+        moved = positions.copy()
+        moved[:9] += np.random.default_rng(seed).normal(0, 0.004, (9, 3))
+        inside = energy(ethanol_alone(), moved[:9])
+        model = ethanol_potential().evaluate(moved[:9] * 10).energy * KJ_PER_MOL
+        assert energy(mixed, moved) == pytest.approx(energy(classical, moved) - inside + model, abs=5e-3)
+
+
+def test_constraints_within_the_molecule_are_removed_and_no_others(potential):
+    topology, positions, classical = ethanol_in_water()
+    mixed = potential.createMixedSystem(topology, classical, ethanol_atoms(topology), positions=positions)
+    assert classical.getNumConstraints() - mixed.getNumConstraints() == 6  # its hydrogens
+    assert mixed.getNumConstraints() == 3 * 80  # rigid water
+
+
+@pytest.mark.parametrize("n_ethanol", [1, 2])
+def test_interpolation_has_both_ends_and_a_straight_line_between(potential, n_ethanol):
+    topology, positions, classical = ethanol_in_water(n_ethanol, constraints=None)
+    atoms = ethanol_atoms(topology)
+    plain = potential.createMixedSystem(topology, classical, atoms, positions=positions)
+    system = potential.createMixedSystem(topology, classical, atoms, interpolate=True, positions=positions)
+    at_0, at_half, at_1 = (energy(system, positions, lambda_interpolate=value) for value in (0.0, 0.5, 1.0))
+    assert at_0 == pytest.approx(energy(classical, positions), abs=0.01)
+    assert at_1 == pytest.approx(energy(plain, positions), abs=0.01)
+    assert at_half == pytest.approx((at_0 + at_1) / 2, abs=0.01)
+
+
+def test_two_embedded_molecules_still_feel_each_other(potential):
+    # One molecule is pushed towards the other: the force field between them must answer as it does without a model.
+    topology, positions, classical = ethanol_in_water(2)
+    mixed = potential.createMixedSystem(topology, classical, ethanol_atoms(topology), positions=positions)
+    assert len(kml_forces(mixed)) == 2
+    pushed = positions.copy()
+    pushed[9:18, 2] -= 0.13
+    repulsion = energy(classical, pushed) - energy(classical, positions)
+    assert repulsion > 20.0
+    assert energy(mixed, pushed) - energy(mixed, positions) == pytest.approx(repulsion, rel=1e-4)
+
+
+def test_a_barostat_moves_the_molecule_as_one(potential):
+    topology, positions, classical = ethanol_in_water(constraints=None)
+    for interpolate in (False, True):
+        system = potential.createMixedSystem(
+            topology, classical, ethanol_atoms(topology), interpolate=interpolate, positions=positions
+        )
+        system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+        molecules = context_for(system, positions * 10).getMolecules()
+        assert tuple(range(9)) in molecules
+        assert len(molecules) == 81
+
+
+def test_bonds_that_only_a_constraint_holds_cannot_be_interpolated(potential):
+    topology, positions, classical = ethanol_in_water()
+    with pytest.raises(ValueError, match=r"nothing holds the bond at lambda_interpolate = 0; .* constraints=None"):
+        potential.createMixedSystem(topology, classical, ethanol_atoms(topology), interpolate=True, positions=positions)
+
+
+def test_a_molecule_that_is_cut_is_refused(potential):
+    topology, positions, classical = ethanol_in_water()
+    with pytest.raises(ValueError, match="choose all atoms of the molecule"):
+        potential.createMixedSystem(topology, classical, ethanol_atoms(topology)[:5], positions=positions)
+
+
+def test_a_mixed_system_survives_serialization(potential):
+    topology, positions, classical = ethanol_in_water()
+    mixed = potential.createMixedSystem(topology, classical, ethanol_atoms(topology), positions=positions)
+    copy = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(mixed))
+    assert energy(copy, positions) == energy(mixed, positions)
