@@ -17,6 +17,15 @@ static void contract_rows(BlockShape shape, const double* panels, int rows, cons
     contract<KML_WIDTH>(shape, panels, rows, W, F);
 }
 
+static void exponentials(long n, const double* t, double* e) {
+    for (long k = 0; k < n; k += KML_WIDTH) {
+        const Real<KML_WIDTH> tk = load<KML_WIDTH>(t + k);
+        Real<KML_WIDTH> ek;
+        exp_minus<KML_WIDTH, 1>(&tk, &ek);
+        store<KML_WIDTH>(e + k, ek);
+    }
+}
+
 template <class Kernel, bool Energies>
 static void weigh_row(BlockShape shape, const double* constants, double qq, int rows, double* w, double* sums) {
     weigh_row<KML_WIDTH, Kernel, Energies>(shape, constants, qq, rows, w, sums);
@@ -35,6 +44,7 @@ const InstructionSet KML_INSTRUCTIONS(KML_NAME) = {
      {weigh_row<Matern72, false>, weigh_row<Matern72, true>},
      {weigh_row<Matern92, false>, weigh_row<Matern92, true>},
      {weigh_row<SquaredExponential, false>, weigh_row<SquaredExponential, true>}},
+    exponentials,
     contract_rows,
 };
 

@@ -27,6 +27,8 @@ struct InstructionSet {
     void (*multiply)(BlockShape shape, const double* panels, int rows, const double* Q, double* W);
     /** By kernel and by whether there are energy coefficients. */
     void (*weigh[4][2])(BlockShape shape, const double* constants, double qq, int rows, double* w, double* sums);
+    /** e[k] = exp(-t[k]) for n values, n a multiple of 8, aligned to 64 bytes. */
+    void (*exp_minus)(long n, const double* t, double* e);
     void (*contract)(BlockShape shape, const double* panels, int rows, const double* W, double* F);
 };
 

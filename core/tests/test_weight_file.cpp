@@ -1,0 +1,151 @@
+// The reader: what it reads, and that every rule of docs/weight_file_format.md refuses with a message that names it.
+#include "sample.h"
+
+#include "kml/potential.h"
+
+#include <functional>
+#include <limits>
+
+using namespace kml_tests;
+
+static std::string refusal(const Bytes& bytes) {
+    char error[512] = "";
+    kml_potential* potential = kml::open_potential(bytes.data(), bytes.size(), nullptr, error, sizeof error);
+    kml::close_potential(potential);
+    return potential ? "" : error;
+}
+
+static void refuse(const char* expected, const Bytes& bytes) {
+    const std::string message = refusal(bytes);
+    CHECK(message.find(expected) != std::string::npos, "expected '%s', got '%s'", expected, message.c_str());
+}
+
+/** Change a good sample, and expect a message. */
+static void refuse(const char* expected, const std::function<void(Sample&)>& change) {
+    Sample s = sample();
+    change(s);
+    refuse(expected, s.bytes());
+}
+
+template <class T>
+static void put(Sample& s, const std::string& name, size_t index, T value) {
+    std::memcpy(s.data.data() + s.at(name) + index * sizeof(T), &value, sizeof(T));
+}
+
+static void good_files() {
+    for (bool energies : {false, true}) {
+        const Bytes bytes = sample(5, 7, energies, "matern92", 0.5).bytes();
+        const kml::WeightFile file = kml::read_weight_file(bytes.data(), bytes.size());
+        CHECK(file.species == std::vector<int>(5, 6), "species");
+        CHECK(file.atom_energies.at(6) == -1.5, "atom_energies");
+        CHECK(file.terms.size() == 1, "terms");
+        const kml::GDMLTerm& term = file.terms[0];
+        CHECK(term.n_train == 7 && term.n_entries == 10 && term.n_permutations == 2, "sizes");
+        CHECK(term.kernel == kml::RadialKernel::matern92 && term.power == 0.5, "hyperparameters");
+        CHECK(term.energy_coefficients.empty() != energies, "energy_coefficients");
+    }
+    Sample s = sample();
+    s.document["x_note"] = "extensions are passed over";
+    s.document["terms"][0]["x_note"] = json::array({1, 2});
+    CHECK(refusal(s.bytes()).empty(), "%s", refusal(s.bytes()).c_str());
+}
+
+static void bad_containers() {
+    refuse("at least 8 bytes", Bytes());
+    refuse("at least 8 bytes", Bytes(7, 0));
+    refuse("truncated or not a weight file", Bytes(64, 0xff));
+    refuse("not valid JSON", sample().assemble("{\"a\": "));
+    refuse("must be a JSON object", sample().assemble("[1, 2]"));
+    refuse("nested deeper", sample().assemble(std::string(100000, '[')));
+    refuse("twice", sample().assemble("{\"a\": 1, \"a\": 2}"));
+    refuse("not a weight file of openmm_kml", sample().assemble("{}"));
+    Bytes bytes = sample().bytes();
+    bytes.pop_back();
+    refuse("data_offsets outside the file", bytes);
+    bytes = sample().bytes();
+    bytes.push_back(0);
+    refuse("the tensors end at byte", bytes);
+    refuse("__metadata__.format", [](Sample& s) { s.metadata["format"] = "gguf"; });
+    refuse("format_version", [](Sample& s) { s.metadata["format_version"] = "2"; });
+    refuse("format_version", [](Sample& s) { s.metadata["format_version"] = 1; });
+    refuse("exactly the keys", [](Sample& s) { s.metadata["date"] = "today"; });
+    refuse("document is not valid JSON", [](Sample& s) { s.metadata["document"] = "{"; });
+    refuse("document is not valid JSON", [](Sample& s) { s.metadata["document"] = "{\"a\": NaN}"; });
+}
+
+static void bad_tensors() {
+    const std::string x = "terms.0.training_descriptors", p = "terms.0.permutations", v = "terms.0.descriptor_weights";
+    refuse("dtype", [&](Sample& s) { s.tensors[x]["dtype"] = "F32"; });
+    refuse("is I32; F64 is expected", [&](Sample& s) {
+        s.tensors[x]["dtype"] = "I32";
+        s.tensors[x]["shape"] = {10, 6};
+    });
+    refuse("has shape", [&](Sample& s) { s.tensors[x]["shape"] = {6, 5}; });
+    refuse("one or two sizes", [&](Sample& s) { s.tensors[x]["shape"] = {5, 3, 2}; });
+    refuse("two sizes are expected", [&](Sample& s) { s.tensors[x]["shape"] = {30}; });
+    refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {0, 6}; });
+    refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {-5, 6}; });
+    refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {5.5, 6}; });
+    refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {uint64_t(1) << 62, uint64_t(1) << 62}; });
+    refuse("data_offsets of", [&](Sample& s) { s.tensors[x]["shape"] = {4, 6}; });
+    refuse("data_offsets outside", [&](Sample& s) { s.tensors[x]["data_offsets"] = {uint64_t(-8), uint64_t(-1)}; });
+    refuse("data_offsets outside", [&](Sample& s) { s.tensors[x]["data_offsets"] = {240, 0}; });
+    refuse("overlap or leave a gap", [&](Sample& s) { s.tensors[x]["data_offsets"] = {0, 240}; });
+    refuse("exactly the keys", [&](Sample& s) { s.tensors[x].erase("dtype"); });
+    refuse("'terms.0.training_descriptors' is missing",
+           [&](Sample& s) { s.tensors["other"] = s.tensors[x], s.tensors.erase(x); });
+    refuse("belongs to no term", [](Sample& s) { s.add("other", "F64", {1}, std::vector<double>{1}); });
+    refuse("not finite", [&](Sample& s) { put(s, x, 3, std::numeric_limits<double>::quiet_NaN()); });
+    refuse("not finite", [](Sample& s) { put(s, "terms.0.energy_coefficients", 0, -HUGE_VAL); });
+    refuse("descriptor_weights must be above zero", [&](Sample& s) { put(s, v, 0, 0.0); });
+    refuse("must not change under", [&](Sample& s) { put(s, v, 1, 1.0 + 1e-9); });
+    refuse("not a permutation", [&](Sample& s) { put(s, p, 7, int32_t(4)); });
+    refuse("not a permutation", [&](Sample& s) { put(s, p, 7, int32_t(-1)); });
+    refuse("not a permutation", [&](Sample& s) { put(s, p, 7, int32_t(3)); });
+    refuse("start with the identity", [&](Sample& s) { put(s, p, 0, int32_t(1)), put(s, p, 1, int32_t(0)); });
+    refuse("a row twice", [&](Sample& s) { put(s, p, 6, int32_t(2)), put(s, p, 7, int32_t(3)); });
+    refuse("different elements", [](Sample& s) { s.document["species"] = {6, 6, 6, 1}; });
+}
+
+static void bad_documents() {
+    for (const char* name : {"units", "species", "atom_energies", "terms", "provenance"})
+        refuse(name, [&](Sample& s) { s.document.erase(name); });
+    for (const char* name : {"kind", "n_atoms", "power", "kernel", "length_scale", "energy_offset"})
+        refuse(name, [&](Sample& s) { s.document["terms"][0].erase(name); });
+    refuse("unknown field 'note'", [](Sample& s) { s.document["note"] = 1; });
+    refuse("unknown field 'note'", [](Sample& s) { s.document["terms"][0]["note"] = 1; });
+    refuse("units", [](Sample& s) { s.document["units"]["energy"] = "kcal/mol"; });
+    refuse("species", [](Sample& s) { s.document["species"] = {6, 6, 6, 119}; });
+    refuse("species", [](Sample& s) { s.document["species"] = {6, 6, 6, 0}; });
+    refuse("species", [](Sample& s) { s.document["species"] = {6, 6, 6, 6.0}; });
+    refuse("species", [](Sample& s) { s.document["species"] = {6}; });
+    refuse("n_atoms is 4", [](Sample& s) { s.document["species"] = {6, 6, 6}; });
+    refuse("species", [](Sample& s) { s.document["species"] = std::vector<int>(10001, 6); });
+    refuse("atom_energies", [](Sample& s) { s.document["atom_energies"] = json::array(); });
+    refuse("atom_energies", [](Sample& s) { s.document["atom_energies"]["C"] = 1; });
+    refuse("atom_energies", [](Sample& s) { s.document["atom_energies"]["1"] = "x"; });
+    refuse("provenance", [](Sample& s) { s.document["provenance"] = 1; });
+    refuse("at least one term", [](Sample& s) { s.document["terms"] = json::array(); });
+    refuse("kind is 'soap'", [](Sample& s) { s.document["terms"][0]["kind"] = "soap"; });
+    refuse("terms[0] must be a JSON object", [](Sample& s) { s.document["terms"] = {3}; });
+    refuse("terms.1.training_descriptors", [](Sample& s) { s.document["terms"].push_back(s.document["terms"][0]); });
+    refuse("n_atoms", [](Sample& s) { s.document["terms"][0]["n_atoms"] = 5; });
+    refuse("kernel", [](Sample& s) { s.document["terms"][0]["kernel"] = "matern32"; });
+    refuse("power", [](Sample& s) { s.document["terms"][0]["power"] = 0; });
+    refuse("power", [](Sample& s) { s.document["terms"][0]["power"] = "1"; });
+    refuse("power", [](Sample& s) { s.document["terms"][0]["power"] = true; });
+    refuse("length_scale", [](Sample& s) { s.document["terms"][0]["length_scale"] = -1; });
+    refuse("energy_offset", [](Sample& s) { s.document["terms"][0]["energy_offset"] = nullptr; });
+}
+
+int main() {
+    good_files();
+    bad_containers();
+    bad_tensors();
+    bad_documents();
+    char tiny[8];
+    CHECK(!kml::open_potential("", 0, nullptr, tiny, sizeof tiny), "opened nothing");
+    CHECK(std::strlen(tiny) == 7, "the message is cut to the buffer");
+    CHECK(!kml::open_potential(nullptr, 0, nullptr, nullptr, 0), "opened nothing");
+    return finish();
+}
