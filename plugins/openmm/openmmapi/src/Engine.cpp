@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 
 using namespace OpenMM;
 using namespace OpenMMKML;
@@ -59,41 +60,39 @@ double OpenMMKML::getScale(ContextImpl& context, const string& scaleParameter) {
     return scale;
 }
 
+vector<int> OpenMMKML::resolveParticles(const KMLForce& force, int numModelAtoms, int numSystemParticles) {
+    vector<int> particles = force.getParticles();
+    if (particles.empty()) {
+        if (numModelAtoms > 0 && numModelAtoms != numSystemParticles)
+            throw OpenMMException("KMLForce: the model describes " + to_string(numModelAtoms) +
+                                  " atoms, the System has " + to_string(numSystemParticles) +
+                                  " particles: pass particles=[...]");
+        particles.resize(numSystemParticles);
+        iota(particles.begin(), particles.end(), 0);
+        return particles;
+    }
+    if (numModelAtoms > 0 && numModelAtoms != (int)particles.size())
+        throw OpenMMException("KMLForce: the model describes " + to_string(numModelAtoms) + " atoms, but " +
+                              to_string(particles.size()) + " particles are given");
+    for (int particle : particles)
+        if (particle >= numSystemParticles)
+            throw OpenMMException("KMLForce: particle " + to_string(particle) + " does not exist; the System has " +
+                                  to_string(numSystemParticles) + " particles");
+    return particles;
+}
+
 OpenModel::OpenModel(const KMLForce::Model& bytes) : potential(openPotential(bytes), getEngine().close) {}
 
 int OpenModel::numAtoms() const { return getEngine().n_atoms(potential.get()); }
 
 Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
     : model(force.getModel()), workspace(getEngine().new_workspace(model.get()), getEngine().free_workspace),
-      particles(force.getParticles()), allParticles(particles.empty()),
-      periodic(force.usesPeriodicBoundaryConditions()), numThreads(force.getNumThreads()) {
+      particles(resolveParticles(force, model.numAtoms(), numSystemParticles)),
+      allParticles(force.getParticles().empty()), periodic(force.usesPeriodicBoundaryConditions()),
+      numThreads(force.getNumThreads() > 0 ? force.getNumThreads() : (int)defaultThreads),
+      coordinates(3 * particles.size()), gradient(3 * particles.size()) {
     if (workspace == nullptr)
         throw OpenMMException("KMLForce: no memory is left for the scratch space of the model");
-    checkParticles(numSystemParticles);
-    if (allParticles)
-        for (int i = 0; i < numSystemParticles; i++)
-            particles.push_back(i);
-    coordinates.resize(3 * particles.size());
-    gradient.resize(3 * particles.size());
-    if (numThreads == 0)
-        numThreads = defaultThreads;
-}
-
-void Evaluator::checkParticles(int numSystemParticles) const {
-    int expected = model.numAtoms();
-    if (allParticles) {
-        if (expected > 0 && expected != numSystemParticles)
-            throw OpenMMException("KMLForce: the model describes " + to_string(expected) + " atoms, the System has " +
-                                  to_string(numSystemParticles) + " particles: pass particles=[...]");
-        return;
-    }
-    if (expected > 0 && expected != (int)particles.size())
-        throw OpenMMException("KMLForce: the model describes " + to_string(expected) + " atoms, but " +
-                              to_string(particles.size()) + " particles are given");
-    for (int particle : particles)
-        if (particle >= numSystemParticles)
-            throw OpenMMException("KMLForce: particle " + to_string(particle) + " does not exist; the System has " +
-                                  to_string(numSystemParticles) + " particles");
 }
 
 double Evaluator::computeEnergy(const vector<Vec3>& positions, const Vec3* boxVectors, bool includeForces) {

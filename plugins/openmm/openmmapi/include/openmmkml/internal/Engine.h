@@ -29,7 +29,15 @@ void setDefaultThreads(int threads);
  *
  * @throws OpenMMException  if the value is not finite: it would make every force NaN
  */
-double getScale(OpenMM::ContextImpl& context, const std::string& scaleParameter);
+KML_EXPORT double getScale(OpenMM::ContextImpl& context, const std::string& scaleParameter);
+
+/**
+ * The particles of a force in the model's order of atoms, with "all particles" spelled out.
+ *
+ * @param numModelAtoms  atoms of the model, 0 when it takes any number
+ * @throws OpenMMException  if their number is not the model's, or one is past the end of the System
+ */
+KML_EXPORT std::vector<int> resolveParticles(const KMLForce& force, int numModelAtoms, int numSystemParticles);
 
 /** A model opened by the engine. Immutable; closed with the object. */
 class OpenModel {
@@ -71,7 +79,6 @@ public:
     std::vector<std::pair<int, int>> getBonds() const;
 
 private:
-    void checkParticles(int numSystemParticles) const;
     std::string describeParticles(const std::vector<OpenMM::Vec3>& positions) const;
 
     OpenModel model;

@@ -13,7 +13,7 @@
 namespace OpenMMKML {
 
 /** What a platform implements to evaluate a KMLForce by itself. (A compute kernel, not a covariance function.) */
-class CalcKMLForceKernel : public OpenMM::KernelImpl {
+class KML_EXPORT CalcKMLForceKernel : public OpenMM::KernelImpl {
 public:
     static std::string Name() { return "CalcKMLForce"; }
     CalcKMLForceKernel(const std::string& name, const OpenMM::Platform& platform) : KernelImpl(name, platform) {}
