@@ -46,7 +46,8 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as data:
+            # From memory: NumPy leaves a damaged file open.
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as data:
                 digest = str(data["digest"])
                 state = {name: data[name] for name in _VECTORS}
                 state["iteration"], state["product"] = int(data["iteration"]), float(data["product"])

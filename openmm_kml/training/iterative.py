@@ -140,8 +140,8 @@ class IterativeSystem:
 
 
 def default_columns(size, memory=None):
-    """Return the rank of the preconditioner: an eighth of the unknowns, at most 4000, within the memory given."""
-    columns = int(np.clip(size // 8, min(size, 300), 4000))
+    """Return the rank of the preconditioner: a quarter of the unknowns, at most 6000, within the memory given."""
+    columns = int(np.clip(size // 4, min(size, 300), 6000))
     if memory is not None:
         columns = max(1, min(columns, int(memory / (1.5 * 8 * size))))
     return columns

@@ -10,7 +10,7 @@ import numpy as np
 from openmm_kml.training.model import Hyperparameters
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.published import walk_length_scales
-from openmm_kml.training.trial import Judge, Workbench, descend_regularization
+from openmm_kml.training.trial import Choice, Judge, Workbench, descend_regularization
 
 POWERS = (0.5, 0.25, 1.0, 2.0)
 KERNELS_TRIED = ("matern92", "matern72", "matern52", "squared_exponential")
@@ -18,8 +18,9 @@ KERNELS_TRIED = ("matern92", "matern72", "matern52", "squared_exponential")
 # Length scales in units of the root mean square distance between training descriptors: where the search starts.
 START_RATIO = {"matern52": 8.0, "matern72": 5.0, "matern92": 4.0, "squared_exponential": 2.0}
 START_REGULARIZATION = 1e-6
-SEARCH_ROWS = 2000  # rows of the kernel matrix in the search: a factorization takes some 0.1 s
-SEARCH_VALIDATION = 100
+SEARCH_ROWS = 2400  # rows of the kernel matrix in the search: a factorization takes some 0.1 s
+SEARCH_VALIDATION = 150
+CLOSE = 1.1  # another power within 10 % of the best error goes on to the final
 CLEAR_ADVANTAGE = 0.9  # of the published model's error: no second comparison is needed
 
 
@@ -72,19 +73,22 @@ def choose(problem, validation, options, n_threads):
 
     Returns
     -------
-    choice : Choice
+    finalists : list of Choice
+        The best, and the best of another power where that came close: which power is better changes with the number
+        of training points.
     published : Choice or None
         The best published model on the same frames; None where it is clearly worse, or the options rule it out.
-    n_points : int
-        Number of training points of the search.
     log : list of dict
         One entry for each trial.
     """
     energies = problem.molecules.energies is not None and options.energies is not False
+    given = (options.power, options.kernel, options.length_scale, options.regularization)
+    if None not in given and not (energies and options.energies == "auto"):
+        return [Choice(Hyperparameters(*given, energies), np.nan)], None, []
     with progress_bar(None, "hyperparameters", options.progress, unit=" trials") as bar:
         search = Search(problem, validation, options, n_threads, bar)
-        best = _best_power(search, energies)
-        best = _best_kernel(search, best)
+        powers = _powers(search, energies)
+        best = _best_kernel(search, powers[0])
         best = _best_length_scale(search, best)
         if energies and options.energies == "auto":
             best = _with_or_without_energies(search, best)
@@ -93,7 +97,9 @@ def choose(problem, validation, options, n_threads):
             published = walk_length_scales(search.judge, bar=bar)
     if published is not None and best.error < CLEAR_ADVANTAGE * published.error:
         published = None
-    return best, published, len(search.problem), search.judge.log
+    others = [choice for choice in powers if choice.hyperparameters.power != best.hyperparameters.power]
+    close = [choice for choice in others[:1] if choice.error < CLOSE * best.error]
+    return [best, *close], published, search.judge.log
 
 
 def descriptor_spread(problem, hyperparameters):
@@ -108,17 +114,16 @@ def _is_free(options):
     return all(value is None for value in fixed) and options.energies is not True
 
 
-def _best_power(search, energies):
+def _powers(search, energies):
+    """Return the `Choice` of each power, the best first."""
     options = search.options
     kernel = options.kernel or "matern92"
     regularization = START_REGULARIZATION if options.regularization is None else options.regularization
-    powers = POWERS if options.power is None else (options.power,)
-    best = None
-    for power in powers:
-        start = search.start(power, kernel, energies, regularization)
-        choice = search.descend(start, np.inf if best is None else best.error)
-        best = choice if best is None or choice.error < best.error else best
-    return best
+    choices, best = [], np.inf
+    for power in POWERS if options.power is None else (options.power,):
+        choices.append(search.descend(search.start(power, kernel, energies, regularization), best))
+        best = min(best, choices[-1].error)
+    return sorted(choices, key=lambda choice: choice.error)
 
 
 def _best_kernel(search, best):

@@ -53,7 +53,7 @@ def find_symmetries(positions, numbers, max_size=MAX_GROUP, progress=False):
     frames = np.unique(np.linspace(0, len(positions) - 1, min(len(positions), MAX_FRAMES)).round().astype(int))
     distances = _distance_matrices(np.asarray(positions, dtype=float)[frames])
     candidates = _matched_permutations(distances, numbers, progress)
-    accepted, notes = _validated(candidates, distances, numbers)
+    accepted, notes = reject_spurious(candidates, distances, numbers)
     try:
         return close_group(accepted, max_size), notes
     except TrainingError as error:
@@ -96,8 +96,22 @@ def _matched_permutations(distances, numbers, progress):
     return np.array(list(unique) or [tuple(range(len(numbers)))], dtype=np.intp)
 
 
-def _validated(candidates, distances, numbers):
-    """Return the identity and the candidates that pass both tests, and notes on the others."""
+def reject_spurious(candidates, distances, numbers):
+    """Return the identity and the candidates that pass both tests, and notes on the others.
+
+    Parameters
+    ----------
+    candidates : ndarray of int, shape (n_candidates, n_atoms)
+        Permutations that keep the elements.
+    distances : ndarray of shape (M, n_atoms, n_atoms), Å
+        Distance matrices of the frames.
+    numbers : ndarray of int, shape (n_atoms,)
+
+    Returns
+    -------
+    accepted : ndarray of int, shape (n_accepted, n_atoms)
+    notes : list of str
+    """
     names = atom_names(numbers)
     bonded = _bonds(distances, numbers)
     nearest = _mean_nearest(distances, distances, skip_self=True)

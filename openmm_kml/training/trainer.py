@@ -16,7 +16,7 @@ from openmm_kml.training.published import LENGTH_SCALES, published_hyperparamete
 from openmm_kml.training.selection import choose
 from openmm_kml.training.trial import Judge, Workbench, descend_regularization
 
-MANY_ROWS = 12_000  # of the kernel matrix: beyond, fewer regularizations are tried
+FINAL_ROWS = 6000  # of the kernel matrix, where finalists compete: a factorization takes about a second
 
 
 @dataclass
@@ -110,9 +110,8 @@ def train_published(problem, validation, options, n_threads):
     return Outcome(judge.model, judge.model_errors, solver.report, judge.log)
 
 
-def _published_scale_on_few(problem, validation, options, n_threads, n_points=200):
-    frames = np.unique(np.linspace(0, len(problem) - 1, n_points).round().astype(int))
-    judge = Judge(Workbench(problem.subset(frames), n_threads).fit, validation, "forces_rmse")
+def _published_scale_on_few(problem, validation, options, n_threads):
+    judge = Judge(Workbench(_few(problem), n_threads).fit, validation, "forces_rmse")
     best = walk_length_scales(judge, LENGTH_SCALES, options.regularization)
     return LENGTH_SCALES[1] if best is None else best.hyperparameters.length_scale
 
@@ -120,25 +119,47 @@ def _published_scale_on_few(problem, validation, options, n_threads, n_points=20
 def train_default(problem, validation, options, n_threads):
     """Return the model of the default preset: hyperparameters chosen on the validation set.
 
-    The regularization is refined on all training points, going down first: its best value falls with their number.
+    Where two powers came close in the search, they compete on more points. The regularization is refined on all
+    training points, going down first: its best value falls with their number.
     Where the published model came close in the search, it is trained too, and the better one on validation is kept.
     """
-    choice, published, n_points, log = choose(problem, validation, options, n_threads)
-    hyperparameters = choice.hyperparameters
+    energies = problem.molecules.energies is not None and options.energies is not False
+    if options.solver == "direct":
+        Solver(problem, options, n_threads, energies)  # what does not fit is refused before the search
+    finalists, published, log = choose(problem, validation, options, n_threads)
+    few = _few(problem)
+    if len(few) < len(problem) and len(finalists) > 1:
+        judge = Judge(Workbench(few, n_threads).fit, validation, stage="final")
+        finalists = [_play(judge, finalists, options)]
+        log += judge.log
+    hyperparameters = finalists[0].hyperparameters
     solver = Solver(problem, options, n_threads, hyperparameters.energies)
-    judge = Judge(solver, validation, stage="final")
+    judge = Judge(solver, validation, stage="training")
     if not solver.direct:
-        if options.regularization is None:
-            hyperparameters = hyperparameters.with_(
-                regularization=hyperparameters.regularization * n_points / len(problem)
-            )
-        judge(hyperparameters)
+        judge(hyperparameters)  # a smaller regularization would gain little and cost many iterations
     else:
-        max_trials = 4 if solver.n_rows <= MANY_ROWS else 3
-        fixed = options.regularization is not None
-        descend_regularization(judge, hyperparameters, max_trials=max_trials, fixed=fixed)
+        _play(judge, finalists, options)
         if published is not None:
             walk_length_scales(judge, (published.hyperparameters.length_scale,))
     if judge.model is None:
         solver(hyperparameters)  # raises what went wrong
     return Outcome(judge.model, judge.model_errors, solver.report, log + judge.log)
+
+
+def _play(judge, finalists, options):
+    """Return the better of the finalists, each with the regularization refined."""
+    fixed = options.regularization is not None
+    best = None
+    for finalist in finalists:
+        beat = np.inf if best is None else best.error
+        choice = descend_regularization(judge, finalist.hyperparameters, max_trials=4, fixed=fixed, beat=beat)
+        best = choice if best is None or choice.error < best.error else best
+    return best
+
+
+def _few(problem):
+    """Return the problem of so many training points that several factorizations take seconds, not minutes."""
+    n_points = FINAL_ROWS // (problem.gradients.shape[1] + 1)
+    if len(problem) <= n_points:
+        return problem
+    return problem.subset(np.unique(np.linspace(0, len(problem) - 1, n_points).round().astype(int)))
