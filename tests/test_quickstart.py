@@ -146,7 +146,7 @@ def test_a_second_run_keeps_an_edited_script(quickstart, tmp_path):
     assert (output / "simulate.py").read_text() == "# mine\n"
     assert (output / "simulate.new.py").read_bytes() == (quickstart[0] / "simulate.py").read_bytes()
     assert (output / "notes.txt").read_text() == "mine too\n"
-    assert any("was edited and is kept" in line for line in said)
+    assert any("differs from the new one and is kept" in line for line in said)
 
 
 def test_a_run_that_dies_leaves_nothing(tmp_path, monkeypatch, capsys):

@@ -34,9 +34,9 @@ class Settings:
         Fields of `openmm_kml.training.GDMLOptions` that are set beforehand.
     """
 
-    n_train: int = 300
+    n_train: int = 250
     n_validation: int = 100
-    sizes: tuple = (25, 50, 100, 200)
+    sizes: tuple = (25, 50, 100)
     picoseconds: float = 5.0
     options: dict = field(default_factory=dict)
 
@@ -86,7 +86,7 @@ def run_quickstart(output, settings, seed=0, data=None, n_threads=None, say=prin
     """Train, test and simulate, and leave the files in a directory.
 
     Everything is written into a temporary directory first and moved to its place at the end, so that a run that is
-    stopped leaves nothing behind. A ``simulate.py`` that was edited since is kept.
+    stopped leaves nothing behind. A ``simulate.py`` that is there already and differs is kept.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def _move(work, output, say):
     for source in sorted(work.iterdir()):
         target = output / source.name
         if source.name == SCRIPT and target.exists() and target.read_bytes() != source.read_bytes():
-            say(f"     {target} was edited and is kept; the new one is simulate.new.py")
+            say(f"     {target} differs from the new one and is kept; the new one is simulate.new.py")
             target = output / "simulate.new.py"
         source.replace(target)
         moved.append(target)
