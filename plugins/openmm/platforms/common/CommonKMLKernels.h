@@ -1,0 +1,49 @@
+#ifndef OPENMMKML_COMMONKMLKERNELS_H_
+#define OPENMMKML_COMMONKMLKERNELS_H_
+
+#include "GDMLDeviceTerm.h"
+#include "openmm/common/ComputeContext.h"
+#include "openmmkml/internal/KMLKernels.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace OpenMMKML {
+
+/** KMLForce on the platforms built on OpenMM's common compute layer: OpenCL, CUDA, HIP. */
+class CommonCalcKMLForceKernel : public CalcKMLForceKernel {
+public:
+    CommonCalcKMLForceKernel(const std::string& name, const OpenMM::Platform& platform, OpenMM::ComputeContext& cc)
+        : CalcKMLForceKernel(name, platform), cc(cc) {}
+
+    /** @throws OpenMMException  if the force is unsound or the device cannot run it; nothing was registered then */
+    void initialize(const OpenMM::System& system, const KMLForce& force) override;
+    double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) override;
+    void copyParametersToContext(OpenMM::ContextImpl& context, const KMLForce& force) override;
+    std::vector<std::pair<int, int>> getBonds() const override;
+
+private:
+    class ForceInfo;
+    class ReorderListener;
+
+    /** All that depends on model and particles, replaced as a whole. */
+    struct Evaluation {
+        std::vector<std::vector<int>> molecules; // particles of each copy of the molecule
+        double constantEnergy;                   // kJ/mol: what the terms leave out, for all molecules
+        std::vector<std::unique_ptr<GDMLDeviceTerm>> terms;
+        OpenMM::ComputeArray atoms; // where the particles are in the device's arrays
+    };
+    std::unique_ptr<Evaluation> prepare(const OpenMM::System& system, const KMLForce& force);
+    void uploadAtoms();
+
+    OpenMM::ComputeContext& cc;
+    std::string scaleParameter;
+    bool scaleDerivative = false;
+    int derivativeIndex = -1;
+    std::unique_ptr<Evaluation> evaluation;
+    ForceInfo* info = nullptr; // owned by the context
+};
+
+} // namespace OpenMMKML
+
+#endif

@@ -1,0 +1,66 @@
+#ifndef OPENMMKML_GDMLDEVICETERM_H_
+#define OPENMMKML_GDMLDEVICETERM_H_
+
+#include "DeviceModel.h"
+#include "openmm/common/ComputeArray.h"
+#include "openmm/common/ComputeContext.h"
+#include <vector>
+
+namespace OpenMMKML {
+
+/** One evaluation: what is wanted, and the factors that turn eV and Angstrom into OpenMM's units, scale included. */
+struct DeviceRequest {
+    bool includeForces;
+    double forceScale, energyScale; // times the scale parameter
+    double derivativeScale;         // without it
+    int derivativeIndex;            // of the scale parameter among all parameters with derivatives
+};
+
+/** A `gdml` term on a device: its arrays and compute kernels (docs/device_kernels.md), for copies of one molecule. */
+class GDMLDeviceTerm {
+public:
+    /**
+     * Upload the model and compile the compute kernels. The context is current.
+     *
+     * @param hasDerivative  write the energy into the buffer of parameter derivatives too
+     * @throws OpenMMException  if the device cannot run the term
+     */
+    GDMLDeviceTerm(OpenMM::ComputeContext& cc, const DeviceModel& model, int numMolecules, bool hasDerivative);
+
+    /**
+     * Queue an evaluation.
+     *
+     * @param atoms  (numMolecules, n) positions of the molecules' atoms in the device's arrays
+     */
+    void execute(OpenMM::ComputeArray& atoms, const DeviceRequest& request);
+
+    /** Energy of one molecule, eV, that execute() leaves out, beside the energy offset. */
+    double getEnergyShift() const { return energyShift; }
+    bool usesDoublePrecision() const { return doublePrecision; }
+
+private:
+    void chooseLayout();
+    void compile(const DeviceModel& model);
+    void upload(const DeviceModel& model);
+    void setArguments(OpenMM::ComputeArray& atoms);
+    void addReal(OpenMM::ComputeKernel& kernel, double value);
+    void setReal(OpenMM::ComputeKernel& kernel, int index, double value);
+    void initializeReal(OpenMM::ComputeArray& array, size_t size, const char* name);
+    void uploadReal(OpenMM::ComputeArray& array, const std::vector<double>& values, const char* name);
+
+    OpenMM::ComputeContext& cc;
+    const bool hasDerivative;
+    bool hasEnergyCoefficients, doublePrecision, hasArguments = false;
+    double power, energyShift;
+    int numMolecules, numAtoms, numEntries, numPermutations, numPoints;
+    int rows, panels;                                   // rows of a tile, panels of training points in a block
+    int numTiles, numBlocks, numSlices, blocksPerSlice; // of rows; of training points
+    int numLanes;
+    OpenMM::ComputeArray pairs, inversePairs, scale, offset, panelX, panelU, pointX, pointU, energyCoefficients;
+    OpenMM::ComputeArray queries, gradient, energies;
+    OpenMM::ComputeKernel queryKernel, tileKernel, gradientKernel;
+};
+
+} // namespace OpenMMKML
+
+#endif

@@ -1,0 +1,11 @@
+#ifndef OPENMMKML_KMLKERNELSOURCES_H_
+#define OPENMMKML_KMLKERNELSOURCES_H_
+
+namespace OpenMMKML {
+
+/** Source text of the compute kernels, put into the library by CMake. */
+extern const char* const GDML_KERNEL_SOURCE;
+
+} // namespace OpenMMKML
+
+#endif
