@@ -44,6 +44,8 @@ std::string shown(const json& value) {
 // --- JSON: bounded depth, no key twice
 
 json parse_json(const std::string& name, const char* begin, const char* end) {
+    if (std::memchr(begin, 0, size_t(end - begin))) // where the parser would take the text to end
+        fail("the " + name + " is not valid JSON: it holds a zero byte");
     std::vector<std::set<std::string>> keys;
     auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
         if (depth > max_depth)

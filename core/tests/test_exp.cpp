@@ -45,8 +45,9 @@ int main() {
         std::copy(special, special + 8, t.begin());
         set->exp_minus(8, t.data(), e.data());
         CHECK(e[0] == 1.0, "exp(0) is %g", e[0]);
-        for (int k = 1; k < 6; ++k)
-            CHECK(e[k] > 0 && e[k] < 4e-308, "exp(-%g) is %g", special[k], e[k]);
+        CHECK(e[1] > 3e-308 && e[1] < 4e-308, "exp(-708) is %g", e[1]);
+        for (int k = 2; k < 6; ++k)
+            CHECK(e[k] == 0.0, "exp(-%g) is %g", special[k], e[k]);
         CHECK(std::isnan(e[6]), "NaN became %g", e[6]);
     }
     return kml_tests::finish();

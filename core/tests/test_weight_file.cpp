@@ -55,6 +55,7 @@ static void bad_containers() {
     refuse("at least 8 bytes", Bytes(7, 0));
     refuse("truncated or not a weight file", Bytes(64, 0xff));
     refuse("not valid JSON", sample().assemble("{\"a\": "));
+    refuse("zero byte", sample().assemble(sample().header() + std::string(8, '\0')));
     refuse("must be a JSON object", sample().assemble("[1, 2]"));
     refuse("nested deeper", sample().assemble(std::string(100000, '[')));
     refuse("twice", sample().assemble("{\"a\": 1, \"a\": 2}"));

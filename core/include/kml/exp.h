@@ -9,8 +9,9 @@ namespace kml {
 /**
  * e[k] = exp(-t[k]) for t >= 0, K vectors at once; below 1 ulp of error.
  *
- * t is cut at 708 (where exp(-t) is 3e-308, still a normal number); NaN stays NaN. K vectors are interleaved
- * because one exponential is a chain of some 60 cycles that the processor can fill with the others.
+ * Above 708, where exp(-t) = 3e-308 is about to leave the normal numbers, the result is 0; NaN stays NaN.
+ * K vectors are interleaved because one exponential is a chain of some 60 cycles that the processor can fill with
+ * the others.
  *
  * exp(-t) = 2^n exp(r) with n = round(-t / ln 2) and |r| <= ln 2 / 2. The polynomial is
  * 1 + r + r²/2 + r³ c(r), c of degree 8 minimax in the relative error of the whole: truncation 5.9e-18.
@@ -50,7 +51,7 @@ KML_INLINE void exp_minus(const Real<L>* t, Real<L>* e) {
     KML_UNROLL for (int k = 0; k < K; ++k) {
         const Integer<L> bits = (reinterpret_cast<Integer<L>&>(n[k]) << 52) + 0x3ff0000000000000LL;
         const Real<L> power = reinterpret_cast<const Real<L>&>(bits); // 2^n
-        e[k] = a[k] * power + power;
+        e[k] = t[k] > 708.0 ? Real<L>{} : a[k] * power + power;
     }
 }
 
