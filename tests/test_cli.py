@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,23 @@ def test_info_of_every_kind_of_model(name, tmp_path, capsys):
     described = json.loads((tmp_path / "i.json").read_text())["terms"][0]
     assert described["symmetries"]["n_permutations"] == len(term.permutations)
     assert described["trained_on_energies"] == (term.energy_coefficients is not None)
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {"data": [1], "split": "x", "errors": {"test": 5}, "converted_from": 3, "command": ["a"], "program": None},
+        {"data": {"digest": 1}, "split": {"n_train": "many"}, "errors": {"test": {}}, "command": "\x1b[31mred\n"},
+    ],
+    ids=["other types", "control characters"],
+)
+def test_strange_provenance_does_no_harm(provenance, data, tmp_path, capsys):
+    path = tmp_path / "m.safetensors"
+    save(replace(MODELS["water-exchange"], provenance=provenance), path)
+    assert kml("info", path) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert kml("test", path, data) == 0
+    assert kml("test", path, data, "--held-out") == 2
 
 
 def test_convert(tmp_path, capsys):

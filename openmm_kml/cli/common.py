@@ -9,6 +9,9 @@ import tempfile
 from pathlib import Path
 
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SHOWN = ("energy_mae", "energy_rmse", "energy_mae_per_atom", "forces_mae", "forces_rmse")
+ERROR_KEYS = {*_SHOWN, "n_structures"}  # of `openmm_kml.metrics.errors`
+_BATCH = 500  # frames between two looks at the progress
 
 
 def add_command(subparsers, name, run, summary, example, description=None):
@@ -47,12 +50,20 @@ def read_data(args):
     from openmm_kml.structures import read_molecules
 
     return read_molecules(
-        args.data, args.energy_unit, args.length_unit, energy_key=args.energy_key, forces_key=args.forces_key
+        args.data,
+        args.energy_unit,
+        args.length_unit,
+        energy_key=args.energy_key,
+        forces_key=args.forces_key,
+        progress=not getattr(args, "quiet", False),
     )
 
 
-def evaluate(potential, molecules, n_threads=None):
+def evaluate(potential, molecules, n_threads=None, progress=True):
     """Return the energies and forces of a potential on all frames of a set, after checking that the atoms agree."""
+    import numpy as np
+    from tqdm import tqdm
+
     from openmm_kml.errors import DataError
     from openmm_kml.structures import formula
 
@@ -62,8 +73,18 @@ def evaluate(potential, molecules, n_threads=None):
             f"the model is for the atoms {formula(species)} in this order, but the data have {molecules.formula}; "
             "give it data of its own molecule"
         )
-    result = potential.evaluate_batch(molecules.positions, n_threads=n_threads)
-    return result.energy, result.forces
+    starts = range(0, len(molecules), _BATCH)
+    energies, forces = np.empty(len(molecules)), np.empty(molecules.positions.shape)
+    for start in tqdm(starts, "evaluating", disable=not progress, delay=2.0, leave=False, dynamic_ncols=True):
+        part = slice(start, start + _BATCH)
+        energies[part], forces[part], _ = potential.evaluate_batch(molecules.positions[part], n_threads=n_threads)
+    return energies, forces
+
+
+def section(provenance, name):
+    """Return a part of the provenance of a weight file; empty if it is absent or not what this program writes."""
+    part = provenance.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def check_output(path, what="output"):
@@ -100,8 +121,7 @@ def print_errors(rows):
     """Print a table of errors: (name, dict of `openmm_kml.metrics.errors`) in meV and meV/Å."""
     header = ("", "frames", "energy MAE", "energy RMSE", "per atom", "force MAE", "force RMSE")
     unit = ("", "", "meV", "meV", "meV", "meV/Å", "meV/Å")
-    keys = ("energy_mae", "energy_rmse", "energy_mae_per_atom", "forces_mae", "forces_rmse")
-    lines = [(name, str(errors["n_structures"]), *(_milli(errors[key]) for key in keys)) for name, errors in rows]
+    lines = [(name, str(errors["n_structures"]), *(_milli(errors[key]) for key in _SHOWN)) for name, errors in rows]
     print_table([header, unit, *lines])
 
 

@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from openmm_kml.cli.common import add_command, add_json_option, check_output, print_errors, print_symmetries, write_json
+from openmm_kml.cli.common import (
+    ERROR_KEYS,
+    add_command,
+    add_json_option,
+    check_output,
+    print_errors,
+    print_symmetries,
+    section,
+    write_json,
+)
 
 
 def add_parser(subparsers):
@@ -79,17 +88,23 @@ def _print(report):
 
 
 def _print_provenance(provenance):
-    data, source = provenance.get("data", {}), provenance.get("converted_from", {})
+    data, source = section(provenance, "data"), section(provenance, "converted_from")
     if "program" in provenance:
-        print(f"  made by         {provenance['program']}")
+        print(f"  made by         {_printable(provenance['program'])}")
     if data:
-        print(f"  data            {data.get('name')}, {data.get('frames')} frames, {str(data.get('digest'))[:19]}…")
+        print(f"  data            {_printable(data.get('name'))}, {_printable(data.get('frames'))} frames")
+        print(f"                  {_printable(data.get('digest'))}")
     if source:
-        details = [str(source[key]) for key in ("dataset_name", "dataset", "dataset_theory") if source.get(key)]
-        print(f"  converted from  {source.get('format')}" + (f", {', '.join(details)}" if details else ""))
+        words = [source.get(key) for key in ("format", "dataset_name", "dataset", "dataset_theory")]
+        print(f"  converted from  {', '.join(_printable(word) for word in words if word)}")
     if "command" in provenance:
-        print(f"  command         {provenance['command']}")
-    measured = provenance.get("errors")
-    if measured:
+        print(f"  command         {_printable(provenance['command'])}")
+    measured = section(provenance, "errors")
+    if measured and all(isinstance(part, dict) and set(part) == ERROR_KEYS for part in measured.values()):
         print()
-        print_errors(list(measured.items()))
+        print_errors([(_printable(name), part) for name, part in measured.items()])
+
+
+def _printable(value):
+    """Return text from a file without the control characters that could command a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in str(value))

@@ -1,5 +1,6 @@
 """``kml quickstart``: the main job in a minute."""
 
+import time
 from pathlib import Path
 
 from openmm_kml.cli.common import add_command, add_threads_option, natural
@@ -40,9 +41,10 @@ def run(args):
     def say(text):
         print(text, flush=True)
 
+    started = time.perf_counter()
     settings = Settings.quick() if args.quick else Settings()
     written = run_quickstart(args.output, settings, args.seed, args.data, args.threads, say)
-    print(f"\nIn {args.output}:")
+    print(f"\nDone in {time.perf_counter() - started:.0f} s. In {args.output}:")
     for path in sorted(written, key=lambda path: list(_WHAT).index(path.name)):
         print(f"  {path.name:<20}  {_WHAT[path.name]}")
     print("\nNext:")

@@ -11,6 +11,7 @@ from openmm_kml.cli.common import (
     evaluate,
     print_errors,
     read_data,
+    section,
     warn,
     write_json,
 )
@@ -67,10 +68,12 @@ def _frames(args, provenance, molecules):
     from openmm_kml.errors import DataError
     from openmm_kml.structures import split
 
-    trained_here = provenance.get("data", {}).get("digest") == molecules.digest and "split" in provenance
+    counts = {name: section(provenance, "split").get(name) for name in ("n_train", "n_validation", "n_test", "seed")}
+    known = all(isinstance(count, int) for count in counts.values())
+    trained_here = known and section(provenance, "data").get("digest") == molecules.digest
     if not args.held_out:
         if trained_here:
-            used = provenance["split"]["n_train"] + provenance["split"]["n_validation"]
+            used = counts["n_train"] + counts["n_validation"]
             warn(
                 f"{args.data} is the file that the model was trained on, and {used} of its frames were used for that; "
                 "--held-out leaves them out"
@@ -81,7 +84,6 @@ def _frames(args, provenance, molecules):
             f"--held-out: {args.data} is not the file that {args.model} was trained on, or was read with other units; "
             "leave --held-out away"
         )
-    counts = {name: provenance["split"][name] for name in ("n_train", "n_validation", "n_test", "seed")}
     held_out = split(molecules, **counts)[2]
     if len(held_out) == 0:
         raise DataError(f"--held-out: no frame of {args.data} was kept for the test; test on another file")

@@ -78,7 +78,7 @@ def run(args):
 
     potential = KernelPotential.from_bytes(to_bytes(fit.weights))
     measured = {
-        name: errors(*evaluate(potential, part, args.threads), part)
+        name: errors(*evaluate(potential, part, args.threads, not args.quiet), part)
         for name, part in (("validation", validation), ("test", test))
         if len(part)
     }

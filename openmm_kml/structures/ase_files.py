@@ -13,11 +13,11 @@ _OTHER_ENERGIES = ("kinetic", "free", "per_atom", "std", "var", "uncert", "error
 _OTHER_FORCES = ("std", "var", "uncert", "error", "weight", "mask", "sigma", "max", "norm")
 
 
-def read(path, energy_unit=None, length_unit=None, energy_key=None, forces_key=None):
+def read(path, energy_unit=None, length_unit=None, energy_key=None, forces_key=None, progress=False):
     """Return the `MoleculeSet` of a file that ASE reads; see `openmm_kml.structures.read_molecules`."""
     energy = units.energy_factor(energy_unit or "eV")
     length = units.length_factor(length_unit or "Angstrom")
-    frames = _read_frames(path)
+    frames = _read_frames(path, progress)
     first = frames[0].numbers
     for index, atoms in enumerate(frames):
         _check_atoms(path, index, atoms, first)
@@ -32,14 +32,16 @@ def read(path, energy_unit=None, length_unit=None, energy_key=None, forces_key=N
     )
 
 
-def _read_frames(path):
+def _read_frames(path, progress):
     from ase.io import iread
+    from tqdm import tqdm
 
     frames = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            frames.extend(iread(path, index=":"))
+            bar = {"disable": not progress, "delay": 2.0, "leave": False, "unit": " frames", "dynamic_ncols": True}
+            frames.extend(tqdm(iread(path, index=":"), f"reading {path.name}", **bar))
     # ASE's readers raise errors of every kind on files they do not understand, OSError without a number among them.
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:

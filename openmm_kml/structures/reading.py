@@ -6,7 +6,7 @@ from openmm_kml.errors import DataError
 from openmm_kml.structures import ase_files, npz_files
 
 
-def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None, forces_key=None):
+def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None, forces_key=None, progress=False):
     """Return the frames of a file as a `MoleculeSet`.
 
     Parameters
@@ -19,6 +19,8 @@ def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None,
         length unit (``r_unit``); all other files are in eV and Å, as ASE defines.
     energy_key, forces_key : str, optional
         Names of the energy and the forces in the file, where it holds more than one of them.
+    progress : bool
+        Show a progress bar if reading takes longer than two seconds.
 
     Returns
     -------
@@ -40,5 +42,6 @@ def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None,
         start = stream.read(4)
     if not start:
         raise DataError(f"{path} is empty; name a file with at least one frame")
-    module = npz_files if start[:2] == b"PK" or path.suffix == ".npz" else ase_files
-    return module.read(path, energy_unit, length_unit, energy_key, forces_key)
+    if start[:2] == b"PK" or path.suffix == ".npz":
+        return npz_files.read(path, energy_unit, length_unit, energy_key, forces_key)
+    return ase_files.read(path, energy_unit, length_unit, energy_key, forces_key, progress)
