@@ -39,7 +39,7 @@ class GDMLTerm:
     descriptor_weights : ndarray of shape (D,)
         v_d > 0, the same on entries that the permutations exchange.
     training_descriptors : ndarray of shape (N, D), Å^-p
-    descriptor_coefficients : ndarray of shape (N, D), eV Å^p
+    descriptor_coefficients : ndarray of shape (N, D), eV Å^-p
     permutations : ndarray of int32, shape (P, n_atoms)
         The symmetry group, identity first.
     energy_coefficients : ndarray of shape (N,), eV, optional
