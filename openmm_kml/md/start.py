@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from openmm import app, unit
 
-from openmm_kml.elements import formula, symbol
+from openmm_kml.elements import formula
 from openmm_kml.errors import DataError
 
 BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
@@ -85,23 +85,29 @@ def model_order(potential, start):
     Returns
     -------
     tuple of int
-        0, 1, … when the atoms already stand in the model's order.
+        0, 1, … when the atoms already stand in the model's order; else found from elements, bonds and positions.
 
     Raises
     ------
     ValueError
-        If the start is not the molecule of the model.
+        If the start is not the molecule of the model; the message shows what differs.
     """
+    from openmm_kml.interfaces.matching import find_molecules, model_graph
+
     species = np.asarray(potential.species)
     if sorted(start.numbers) != sorted(species):
         raise ValueError(f"the model is for {formula(species)}, but the start is {formula(start.numbers)}")
-    if np.array_equal(start.numbers, species):
+    if np.array_equal(start.numbers, species) and _bonded_alike(model_graph(potential.weights), start.bonds):
         return tuple(range(len(species)))
-    k = int(np.flatnonzero(start.numbers != species)[0])
-    raise ValueError(
-        f"atom {k + 1} of the start is {symbol(start.numbers[k])}, atom {k + 1} of the model is {symbol(species[k])}: "
-        "list the atoms of the start in the model's order"
+    molecules = find_molecules(
+        potential.weights, _topology(start.numbers, start.bonds), positions=start.positions * unit.angstrom
     )
+    return tuple(molecules[0])
+
+
+def _bonded_alike(graph, bonds):
+    """Return whether a molecular graph has exactly these bonds."""
+    return {(i, j) for i, neighbors in enumerate(graph.neighbors) for j in neighbors if i < j} == set(bonds)
 
 
 def covalent_sums(numbers, i, j):
