@@ -32,6 +32,11 @@ from openmm_kml.weights import GDMLTerm, Weights, to_bytes
 
 TIME_STEP = 1e-7  # ps: the geometry stays what it was
 EV = 1 / KJ_PER_MOL  # in kJ/mol
+PROPERTIES = {
+    "Reference": {},
+    "CPU": {"Threads": "1"},
+    "OpenCL": {"Precision": "mixed"},  # in single precision so short a step does not move an atom
+}
 ROUND_SECONDS = 0.002  # of each route in each round: short enough to be seldom interrupted
 
 # As many atoms, training points and symmetries as ethanol and aspirin have in publications.
@@ -117,9 +122,8 @@ def stepper(force, positions, platform):
         system.addParticle(12.0)
     if force is not None:
         system.addForce(force)
-    properties = {"Threads": "1"} if platform == "CPU" else {}
     context = openmm.Context(
-        system, openmm.VerletIntegrator(TIME_STEP), openmm.Platform.getPlatformByName(platform), properties
+        system, openmm.VerletIntegrator(TIME_STEP), openmm.Platform.getPlatformByName(platform), PROPERTIES[platform]
     )
     context.setPositions(positions / 10)
     return lambda n: context.getIntegrator().step(n)
