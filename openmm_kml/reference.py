@@ -26,7 +26,13 @@ def evaluate(weights, positions):
     energy : ndarray of shape (...), eV
     forces : ndarray of shape (..., n_atoms, 3), eV/Å, -dE/dr
     virial : ndarray of shape (..., 3, 3), eV, -dE/dstrain
+
+    Raises
+    ------
+    openmm_kml.errors.WeightFileError
+        If the model is only the difference to a baseline, and nobody has said that this is added.
     """
+    weights.check_complete()
     positions = np.asarray(positions, dtype=float)
     flat = positions.reshape(-1, *positions.shape[-2:])
     one_body = sum(weights.atom_energies.get(int(z), 0.0) for z in weights.species)

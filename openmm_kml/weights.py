@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import re
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,26 @@ class GDMLTerm:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What a model is the difference to: E = E_baseline + E_model. See docs/delta_learning.md.
+
+    Attributes
+    ----------
+    digest : str
+        ``sha256:`` and 64 hexadecimal digits of the forces of the baseline.
+    name : str
+        How the baseline is called in messages.
+    added : bool
+        Whether whoever evaluates the model has said that the baseline is added. Files have False; without that
+        statement, no reader evaluates the model.
+    """
+
+    digest: str
+    name: str
+    added: bool = False
+
+
+@dataclass(frozen=True)
 class Weights:
     """The contents of a weight file.
 
@@ -79,12 +100,23 @@ class Weights:
         Atomic number -> one-body energy in eV; elements that are missing count as zero.
     provenance : dict
         Where the model comes from: program version, digest of the data, errors, command. Never needed to evaluate.
+    baseline : Baseline, optional
+        What the model is the difference to; None when it is the whole energy.
     """
 
     species: np.ndarray
     terms: tuple
     atom_energies: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
+    baseline: Baseline | None = None
+
+    def check_complete(self):
+        """Raise WeightFileError if the model is a difference and nobody has said that its baseline is added."""
+        if self.baseline is not None and not self.baseline.added:
+            raise WeightFileError(
+                f"this model is only the difference to the baseline {self.baseline.name!r} "
+                f"({self.baseline.digest[:19]}…): evaluate it together with that, as docs/delta_learning.md says"
+            )
 
 
 def to_bytes(weights):
@@ -112,6 +144,8 @@ def to_bytes(weights):
         "terms": terms,
         "provenance": weights.provenance,
     }
+    if weights.baseline is not None:
+        document["baseline"] = asdict(weights.baseline)
     try:
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -124,10 +158,13 @@ def to_bytes(weights):
 def _canonical(data):
     """Return the file with its header's keys sorted: safetensors writes the metadata in the order of a hash table."""
     size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
+    return _with_header(json.loads(data[8 : 8 + size]), data[8 + size :])
+
+
+def _with_header(header, tensors):
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # keeps the tensors aligned to 8 bytes
-    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+    return len(text).to_bytes(8, "little") + text + tensors
 
 
 def from_bytes(data):
@@ -155,7 +192,8 @@ def from_bytes(data):
         atom_energies = {int(z): e for z, e in atom_energies.items()}
     except ValueError:
         raise WeightFileError("atom_energies must have atomic numbers as keys") from None
-    weights = Weights(document["species"], terms, atom_energies, document["provenance"])
+    baseline = _read_baseline(document)
+    weights = Weights(document["species"], terms, atom_energies, document["provenance"], baseline)
     for k, entry in enumerate(document["terms"]):
         n_atoms = weights.terms[k].n_atoms
         if entry["n_atoms"] != n_atoms:
@@ -163,6 +201,33 @@ def from_bytes(data):
                 f"terms[{k}].n_atoms is {entry['n_atoms']!r}, but its permutations move {n_atoms} atoms"
             )
     return _checked(weights)
+
+
+def with_baseline_added(data):
+    """Return the bytes of a weight file with the statement that its baseline is added.
+
+    The tensors are not touched. The result may be evaluated by every reader; it is meant for memory, not for a file.
+
+    Raises
+    ------
+    WeightFileError
+        If the model is not the difference to a baseline, or the bytes are not a weight file.
+    """
+    metadata = _read_metadata(data)
+    document = _parse_document(metadata["document"])
+    baseline = _read_baseline(document)
+    if baseline is None:
+        raise WeightFileError("this model is the whole energy and not the difference to a baseline; add none to it")
+    document["baseline"] = asdict(replace(baseline, added=True))
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"]["document"] = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _with_header(header, data[8 + size :])
+
+
+def baseline_of(data):
+    """Return the `Baseline` of the bytes of a weight file, or None; only its header is read and checked."""
+    return _read_baseline(_parse_document(_read_metadata(data)["document"]))
 
 
 def save(weights, path):
@@ -260,7 +325,7 @@ def _parse_document(text):
     document = _parse_json("document", text)
     if not isinstance(document, dict):
         raise WeightFileError("the document must be a JSON object")
-    _check_keys("document", document, ("units", "species", "atom_energies", "terms", "provenance"))
+    _check_keys("document", document, ("units", "species", "atom_energies", "terms", "provenance"), ("baseline",))
     if document["units"] != UNITS:
         raise WeightFileError(f"units must be {UNITS}; {document['units']!r} was found")
     if not isinstance(document["terms"], list) or not document["terms"]:
@@ -268,13 +333,36 @@ def _parse_document(text):
     return document
 
 
-def _check_keys(where, entry, names):
+def _check_keys(where, entry, names, optional=()):
     for name in names:
         if name not in entry:
             raise WeightFileError(f"{where} lacks the field {name!r}")
     for name in entry:
-        if name not in names and not name.startswith("x_"):
+        if name not in names and name not in optional and not name.startswith("x_"):
             raise WeightFileError(f"{where} has the unknown field {name!r}")
+
+
+def _read_baseline(document):
+    """Return the `Baseline` of a document, None when it has none."""
+    if "baseline" not in document:
+        return None
+    entry = document["baseline"]
+    if not isinstance(entry, dict):
+        raise WeightFileError(f"baseline must be a JSON object; {entry!r} was found")
+    _check_keys("baseline", entry, ("digest", "name", "added"))
+    return _checked_baseline(Baseline(entry["digest"], entry["name"], entry["added"]))
+
+
+def _checked_baseline(baseline):
+    if baseline is None:
+        return None
+    if not (isinstance(baseline.digest, str) and re.fullmatch("sha256:[0-9a-f]{64}", baseline.digest)):
+        raise WeightFileError(f"baseline.digest must be 'sha256:' and 64 hex digits; {baseline.digest!r} was found")
+    if not isinstance(baseline.name, str):
+        raise WeightFileError(f"baseline.name must be a string; {baseline.name!r} was found")
+    if not isinstance(baseline.added, bool):
+        raise WeightFileError(f"baseline.added must be true or false; {baseline.added!r} was found")
+    return baseline
 
 
 def _read_term(k, entry, tensors):
@@ -316,7 +404,7 @@ def _checked(weights):
         raise WeightFileError("provenance must be a JSON object")
     terms = tuple(_checked_gdml(f"terms[{k}]", term, species) for k, term in enumerate(weights.terms))
     atom_energies = {int(z): float(e) for z, e in sorted(weights.atom_energies.items())}
-    return Weights(species, terms, atom_energies, weights.provenance)
+    return Weights(species, terms, atom_energies, weights.provenance, _checked_baseline(weights.baseline))
 
 
 def _checked_gdml(where, term, species):
