@@ -80,13 +80,13 @@ def test_help_shows_an_example(capsys, words, shown):
     assert shown in capsys.readouterr().out
 
 
-def test_help_needs_no_heavy_import():
+def test_help_needs_no_heavy_import(tmp_path):
     code = (
         "import sys\nfrom openmm_kml.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('numpy', 'scipy', 'openmm', 'ase', 'matplotlib') if m in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stderr.strip() == "[]"
 
 
@@ -101,7 +101,7 @@ def test_train_then_test_then_info_in_processes_of_their_own(data, tmp_path):
         *("--kernel", "matern92", "--threads", 1),
     )
     assert "15 for training, 10 for validation, 35 for the test" in printed
-    assert "chosen: " in printed
+    assert "kernel matern92" in printed
     assert "H2 H3 exchange" in printed
     next_command = next(line for line in printed.splitlines() if line.strip().startswith("kml test"))
     printed = run(*next_command.split()[1:])  # what the program proposes works as it stands
@@ -335,6 +335,7 @@ def test_a_stopped_training_changes_nothing(number, status, delay, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert "900 for training" in process.stdout.readline()

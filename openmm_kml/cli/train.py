@@ -120,18 +120,16 @@ def _counts(train, validation, test):
 def print_choice(report):
     """Print what the trainer chose and found."""
     chosen = report["hyperparameters"]
-    words = {"length_scale": "length scale", "regularization": "regularization", "power": "power", "kernel": "kernel"}
-    parts = [f"{words.get(key, key)} {_short(value)}" for key, value in chosen.items() if value is not None]
-    print("chosen: " + ", ".join(parts))
+    print(
+        f"  chosen          power {chosen['power']:g}, kernel {chosen['kernel']}, length scale {chosen['length_scale']:.4g} "
+        f"Å^-{chosen['power']:g}, regularization {chosen['regularization']:.3g}, "
+        + ("energies and forces" if chosen["energies"] else "forces alone")
+        + (", weights of pairs" if chosen.get("ard") else "")
+    )
     print_symmetries(report["symmetries"])
+    print(f"  trained in      {report['seconds']:.1f} s with the {report['solver']['name']} solver")
     for note in report["notes"]:
         print(f"note: {note}")
-
-
-def _short(value):
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _command(args):
