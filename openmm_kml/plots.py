@@ -106,6 +106,7 @@ def _parity_panel(ax, title, unit, error_unit, reference, predicted, color):
     ax.scatter(reference, predicted, s=9, color=color, alpha=0.5, linewidths=0, zorder=2, rasterized=True)
     ax.set(title=title, xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})", xlim=ends, ylim=ends)
     ax.set_aspect("equal", adjustable="box")
+    ax.set_xticks([tick for tick in ax.get_yticks() if ends[0] <= tick <= ends[1]])
     text = f"MAE {mae:.3g} {error_unit}\nRMSE {rmse:.3g} {error_unit}"
     ax.text(0.05, 0.95, text, transform=ax.transAxes, verticalalignment="top", fontsize=12)
 
@@ -135,17 +136,17 @@ def curve(points):
 
 def _plain_log_ticks(ax, sizes, values):
     """Label logarithmic axes with the numbers themselves, not with powers of ten."""
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     ax.xaxis.set_major_locator(FixedLocator(sizes))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticklabels([str(size) for size in sizes])
-    steps = np.outer(10.0 ** np.arange(-3, 6), [1, 2, 3, 5, 7]).ravel()
+    steps = np.outer(10.0 ** np.arange(-3, 6), [1, 1.5, 2, 3, 4, 5, 7]).ravel()
     low, high = 0.85 * min(values), 1.15 * max(values)
     ticks = [tick for tick in steps if low <= tick <= high] or [min(values)]
     ax.set_ylim(low, high)
     ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.set_yticklabels([f"{tick:g}" for tick in ticks])
     ax.grid(True, color="#e4e4e4", linewidth=0.8)
 

@@ -121,8 +121,8 @@ def print_choice(report):
     """Print what the trainer chose and found."""
     chosen = report["hyperparameters"]
     print(
-        f"  chosen          power {chosen['power']:g}, kernel {chosen['kernel']}, length scale {chosen['length_scale']:.4g} "
-        f"Å^-{chosen['power']:g}, regularization {chosen['regularization']:.3g}, "
+        f"  chosen          power {chosen['power']:g}, kernel {chosen['kernel']}, "
+        f"length scale {chosen['length_scale']:.4g} Å^-{chosen['power']:g}, regularization {chosen['regularization']:.3g}, "
         + ("energies and forces" if chosen["energies"] else "forces alone")
         + (", weights of pairs" if chosen.get("ard") else "")
     )
