@@ -11,6 +11,10 @@ from openmm_kml._engine import Engine, max_threads
 from openmm_kml.elements import formula, symbol
 from openmm_kml.errors import WeightFileError
 
+# A thread is started by default for each such portion of work, some 0.3 ms. Threads gain little below, and on a busy
+# machine, where one of them has to wait for a core, they cost milliseconds.
+OPERATIONS_PER_THREAD = 1e7
+
 
 class Evaluation(NamedTuple):
     """Energy, forces and virial of one structure, or of many with a leading axis.
@@ -104,7 +108,8 @@ class KernelPotential:
         cell : array_like of shape (3, 3), Å, optional
             Lattice vectors as rows. A model of one molecule does not depend on it.
         n_threads : int, optional
-            OpenMP threads; all cores by default, and one where the work is below some 50 µs.
+            OpenMP threads. By default one for small work, so that a busy machine does not make threads wait for each
+            other, and up to all cores for large work.
 
         Raises
         ------
@@ -115,7 +120,7 @@ class KernelPotential:
         """
         if numbers is not None:
             self.check_numbers(numbers)
-        return Evaluation(*self._engine.evaluate(positions, cell, _threads(n_threads)))
+        return Evaluation(*self._engine.evaluate(positions, cell, self._threads(n_threads)))
 
     def evaluate_batch(self, positions, numbers=None, n_threads=None):
         """Return the `Evaluation` of many structures, with a leading axis; faster than one by one.
@@ -135,7 +140,14 @@ class KernelPotential:
         """
         if numbers is not None:
             self.check_numbers(numbers)
-        return Evaluation(*self._engine.evaluate_batch(positions, _threads(n_threads)))
+        return Evaluation(
+            *self._engine.evaluate_batch(positions, self._threads(n_threads, (np.shape(positions) or (0,))[0]))
+        )
+
+    def _threads(self, n_threads, n_structures=1):
+        if n_threads is not None:
+            return n_threads
+        return max(1, min(max_threads(), int(n_structures * self._engine.operations / OPERATIONS_PER_THREAD)))
 
     def check_numbers(self, numbers):
         """Raise ValueError unless the atomic numbers, shape (n_atoms,), are those of the model in its order."""
@@ -167,10 +179,6 @@ class KernelPotential:
             "file_size": len(self._data),
             "provenance": weights.provenance,
         }
-
-
-def _threads(n_threads):
-    return max_threads() if n_threads is None else n_threads
 
 
 def _describe(term):
