@@ -10,6 +10,7 @@ import argparse
 import json
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -77,8 +78,7 @@ def main():
             break
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     results["peak_memory"] = 1024 * max(own, children)
-    with open(arguments.output, "w") as stream:
-        json.dump(results, stream, indent=1)
+    Path(arguments.output).write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def test_one_assembly_serves_all_regularizations(molecules, group):
 def test_a_matrix_that_is_not_positive_definite_names_the_kernel_and_the_remedy(molecules, group):
     repeated = np.repeat(molecules.positions[:3], 4, axis=0)
     system = DirectSystem(build_geometry(repeated, group, POWER), KERNELS["matern72"], LENGTH_SCALE, 1.0, True)
-    with pytest.raises(TrainingError, match="matern72 kernel matrix is not positive definite.*raise the regular"):
+    with pytest.raises(TrainingError, match=r"matern72 kernel matrix is not positive definite.*raise the regular"):
         system.solve(0.0, np.ones(len(system.K)))
 
 
@@ -299,7 +299,7 @@ def test_a_checkpoint_of_other_data_is_refused_and_kept(system, tmp_path):
 def test_a_damaged_checkpoint_is_refused(system, tmp_path, content):
     path = tmp_path / "c"
     path.write_bytes(content)
-    with pytest.raises(TrainingError, match="is not a checkpoint.*delete it"):
+    with pytest.raises(TrainingError, match=r"is not a checkpoint.*delete it"):
         solve_iterative(system, 1e-3, np.ones(system.size), 1e-6, 20, checkpoint=path, digest="a")
 
 
@@ -310,7 +310,7 @@ def test_the_iterative_solver_needs_a_regularization(system):
 
 def test_an_iteration_without_end_is_an_error(system, monkeypatch):
     monkeypatch.setattr(iterative, "MAX_ITERATIONS", 2)
-    with pytest.raises(TrainingError, match="matern92.*did not reach.*raise the regularization"):
+    with pytest.raises(TrainingError, match=r"matern92.*did not reach.*raise the regularization"):
         solve_iterative(system, 1e-8, np.random.default_rng(0).normal(size=system.size), 1e-12, 3)
 
 

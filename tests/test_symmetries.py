@@ -84,7 +84,7 @@ def test_spurious_permutations_are_rejected_with_the_reason():
 
 def test_a_group_that_is_too_large_is_refused():
     molecules = synthetic.frames("CH4", 100)
-    with pytest.raises(TrainingError, match="more than 10 members.*pass the symmetries"):
+    with pytest.raises(TrainingError, match=r"more than 10 members.*pass the symmetries"):
         find_symmetries(molecules.positions, molecules.numbers, max_size=10)
 
 

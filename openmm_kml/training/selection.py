@@ -20,7 +20,7 @@ START_RATIO = {"matern52": 8.0, "matern72": 5.0, "matern92": 4.0, "squared_expon
 START_REGULARIZATION = 1e-6
 SEARCH_ROWS = 2400  # rows of the kernel matrix in the search: a factorization takes some 0.1 s
 SEARCH_VALIDATION = 150
-CLOSE = 1.1  # another power within 10 % of the best error goes on to the final
+CLOSE = 1.1  # what is within 10 % of the best error goes on to the final
 CLEAR_ADVANTAGE = 0.9  # of the published model's error: no second comparison is needed
 
 
@@ -74,8 +74,8 @@ def choose(problem, validation, options, n_threads):
     Returns
     -------
     finalists : list of Choice
-        The best, and the best of another power where that came close: which power is better changes with the number
-        of training points.
+        The best, and what came close among the two best powers at their usual length scales: which is better changes
+        with the number of training points, and few points leave it open.
     published : Choice or None
         The best published model on the same frames; None where it is clearly worse, or the options rule it out.
     log : list of dict
@@ -97,8 +97,7 @@ def choose(problem, validation, options, n_threads):
             published = walk_length_scales(search.judge, bar=bar)
     if published is not None and best.error < CLEAR_ADVANTAGE * published.error:
         published = None
-    others = [choice for choice in powers if choice.hyperparameters.power != best.hyperparameters.power]
-    close = [choice for choice in others[:1] if choice.error < CLOSE * best.error]
+    close = [choice for choice in powers[:2] if best.error < choice.error < CLOSE * best.error]
     return [best, *close], published, search.judge.log
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from openmm_kml.errors import TrainingError
 from openmm_kml.kernels.radial import KERNELS
+from openmm_kml.training.ard import fit_descriptor_weights
 from openmm_kml.training.assembly import matrix_size
 from openmm_kml.training.iterative import IterativeSystem, default_columns, solve_iterative
 from openmm_kml.training.memory import available_memory, check_memory, estimate_memory, iterative_memory
@@ -14,9 +15,10 @@ from openmm_kml.training.model import Model
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.published import LENGTH_SCALES, published_hyperparameters, walk_length_scales
 from openmm_kml.training.selection import choose
-from openmm_kml.training.trial import Judge, Workbench, descend_regularization
+from openmm_kml.training.trial import Choice, Judge, Workbench, descend_regularization
 
 FINAL_ROWS = 6000  # of the kernel matrix, where finalists compete: a factorization takes about a second
+LEAST_FOR_ARD = 10  # training points: fewer cannot be split
 
 
 @dataclass
@@ -132,6 +134,12 @@ def train_default(problem, validation, options, n_threads):
         judge = Judge(Workbench(few, n_threads).fit, validation, stage="final")
         finalists = [_play(judge, finalists, options)]
         log += judge.log
+    if options.ard and len(problem) >= LEAST_FOR_ARD:
+        fitted, sweeps = fit_descriptor_weights(
+            problem, finalists[0].hyperparameters, n_threads, options.seed, options.progress
+        )
+        finalists.insert(0, Choice(fitted, np.nan))
+        log += sweeps
     hyperparameters = finalists[0].hyperparameters
     solver = Solver(problem, options, n_threads, hyperparameters.energies)
     judge = Judge(solver, validation, stage="training")

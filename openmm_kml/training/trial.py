@@ -118,6 +118,7 @@ class Judge:
             "stage": self.stage,
             "n_train": None if model is None else len(model.problem),
             "forces_mae": None if errors is None else errors["forces_mae"],
+            "forces_rmse": None if errors is None else errors["forces_rmse"],
             "energy_mae": None if errors is None else errors["energy_mae"],
         }
 
