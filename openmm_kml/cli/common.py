@@ -31,8 +31,8 @@ def add_command(subparsers, name, run, summary, example, description=None):
 def add_data_options(parser):
     """Add the options that say how a file of reference data is to be read."""
     group = parser.add_argument_group("reading the data")
-    group.add_argument("--energy-unit", metavar="UNIT", type=_energy_unit, help="unit of the energies, e.g. kcal/mol")
-    group.add_argument("--length-unit", metavar="UNIT", type=_length_unit, help="unit of the positions, e.g. bohr")
+    group.add_argument("--energy-unit", metavar="UNIT", type=energy_unit, help="unit of the energies, e.g. kcal/mol")
+    group.add_argument("--length-unit", metavar="UNIT", type=length_unit, help="unit of the positions, e.g. bohr")
     group.add_argument("--energy-key", metavar="NAME", help="name of the energy, where the file has several")
     group.add_argument("--forces-key", metavar="NAME", help="name of the forces, where the file has several")
 
@@ -93,9 +93,7 @@ def check_output(path, what="output"):
     Raises
     ------
     ValueError
-        If the path is a directory, or its directory is missing.
-    OSError
-        If the directory does not let a file be made.
+        If the path is a directory, or its directory is missing or does not let a file be made.
     """
     if path is None:
         return
@@ -103,8 +101,12 @@ def check_output(path, what="output"):
         raise ValueError(f"{path} is a directory; name a file for the {what}")
     if not path.parent.is_dir():
         raise ValueError(f"the {what} {path} cannot be written: there is no directory {path.parent}; create it first")
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"the {what} {path} cannot be written: {reason} in {path.parent.resolve()}") from None
 
 
 def write_json(path, content):
@@ -184,13 +186,13 @@ def byte_size(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 4GB or 512MiB")
 
 
-def _energy_unit(text):
+def energy_unit(text):
     from openmm_kml import units
 
     return _unit(text, units.energy_unit)
 
 
-def _length_unit(text):
+def length_unit(text):
     from openmm_kml import units
 
     return _unit(text, units.length_unit)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from openmm_kml.cli.common import _energy_unit, _length_unit, add_command, add_json_option, check_output, write_json
+from openmm_kml.cli.common import add_command, add_json_option, check_output, energy_unit, length_unit, write_json
 
 
 def add_parser(subparsers):
@@ -20,11 +20,11 @@ def add_parser(subparsers):
     parser.add_argument(
         "--energy-unit",
         metavar="UNIT",
-        type=_energy_unit,
+        type=energy_unit,
         help="unit of the model (default: as the file states, else kcal/mol)",
     )
     parser.add_argument(
-        "--length-unit", metavar="UNIT", type=_length_unit, help="likewise (default: as the file states, else Å)"
+        "--length-unit", metavar="UNIT", type=length_unit, help="likewise (default: as the file states, else Å)"
     )
     add_json_option(parser)
 

@@ -122,7 +122,8 @@ def print_choice(report):
     chosen = report["hyperparameters"]
     print(
         f"  chosen          power {chosen['power']:g}, kernel {chosen['kernel']}, "
-        f"length scale {chosen['length_scale']:.4g} Å^-{chosen['power']:g}, regularization {chosen['regularization']:.3g}, "
+        f"length scale {chosen['length_scale']:.4g} Å^-{chosen['power']:g}, "
+        f"regularization {chosen['regularization']:.3g}, "
         + ("energies and forces" if chosen["energies"] else "forces alone")
         + (", weights of pairs" if chosen.get("ard") else "")
     )
