@@ -137,20 +137,14 @@ def _provenance(train, validation, options, report):
     """Return what the weight file says about its making: nothing that depends on the clock."""
     return {
         "program": report["program"],
-        "data_digest": digest_of(train),
-        "validation_digest": digest_of(validation),
+        "data_digest": train.digest,
+        "validation_digest": validation.digest,
         "options": options.as_dict(),
         "hyperparameters": report["hyperparameters"],
         "n_train": report["n_train"],
         "errors": {"validation": report["validation_errors"]},
         "solver": report["solver"]["name"],
     }
-
-
-def digest_of(molecules):
-    """Return the content digest of a set."""
-    digest = molecules.digest
-    return digest() if callable(digest) else digest
 
 
 def program_version():
