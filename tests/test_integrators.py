@@ -1,6 +1,9 @@
 """Multiple time steps, ring polymers and replica exchange with KMLForce."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -18,6 +21,7 @@ from openmm_kml.weights import to_bytes
 
 MASSES = (12.011, 12.011, 15.999, *(1.008,) * 6)
 FS = unit.femtosecond
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def ethanol_system(*forces):
@@ -376,3 +380,22 @@ def test_replicas_exchange_the_scale_of_the_model():
         energy = ethanol_potential().evaluate(frame).energy
         found = [e.value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL for e in sampler.replicaStateEnergy[k]]
         np.testing.assert_allclose(found, [energy, 0.9 * energy, 0.8 * energy], rtol=1e-12)
+
+
+# --- examples
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "printed"),
+    [
+        ("multiple_time_step", ["--steps", "100"], " K\n"),
+        ("rpmd", ["--beads", "4", "--steps", "100"], "times the classical one"),
+        ("replica_exchange", ["--iterations", "3"], "replica 3: "),
+    ],
+)
+def test_the_examples_run(tmp_path, name, words, printed):
+    (tmp_path / "ethanol.safetensors").write_bytes(ethanol_potential().to_bytes())
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "ethanol.safetensors", str(EXAMPLES / "data/ethanol.pdb")]
+    result = subprocess.run(command + words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert printed in result.stdout
