@@ -1,5 +1,7 @@
 """A model finds its molecule in a Topology, whatever the order of the atoms, or says why not."""
 
+import itertools
+
 import numpy as np
 import pytest
 from ethanol_case import (
@@ -215,6 +217,28 @@ def test_isomorphisms_by_count(first, second, n_ways):
     for way in ways:
         assert all(first.numbers[k] == second.numbers[way[k]] for k in range(len(first)))
         assert all(frozenset(way[j] for j in first.neighbors[k]) == second.neighbors[way[k]] for k in range(len(first)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_isomorphisms_are_those_of_trying_all_permutations(seed):
+    rng = np.random.default_rng(seed)
+    pairs = list(itertools.combinations(range(6), 2))
+    bonds = [pairs[k] for k in rng.permutation(len(pairs))[: rng.integers(3, 10)]]
+    numbers = tuple(rng.choice([1, 6], 6).tolist())
+    order = rng.permutation(6).tolist()  # atom order[k] of the first graph is atom k of the second
+    place = {atom: k for k, atom in enumerate(order)}
+    first = MolecularGraph.from_bonds(numbers, bonds)
+    second = MolecularGraph.from_bonds([numbers[k] for k in order], [(place[i], place[j]) for i, j in bonds])
+    expected = {
+        way
+        for way in itertools.permutations(range(6))
+        if all(first.numbers[k] == second.numbers[way[k]] for k in range(6))
+        and all(second.neighbors[way[k]] == {way[j] for j in first.neighbors[k]} for k in range(6))
+    }
+    assert tuple(place[k] for k in range(6)) in expected
+    found = isomorphisms(first, second, limit=1000)
+    assert len(found) == len(set(found))
+    assert set(found) == expected
 
 
 def test_isomorphisms_stop_at_the_limit():

@@ -19,7 +19,7 @@ from ethanol_case import (
     topology_of,
 )
 from openmm import unit
-from openmm_helpers import KJ_PER_MOL, context_for, energy_and_forces
+from openmm_helpers import KJ_PER_MOL, context_for, energy_and_forces, route
 
 from openmm_kml.interfaces.checks import kml_forces
 from openmm_kml.weights import save
@@ -131,6 +131,27 @@ def test_the_model_replaces_what_the_force_field_has_inside_the_molecule(potenti
         inside = energy(ethanol_alone(), moved[:9])
         model = ethanol_potential().evaluate(moved[:9] * 10).energy * KJ_PER_MOL
         assert energy(mixed, moved) == pytest.approx(energy(classical, moved) - inside + model, abs=5e-3)
+
+
+@pytest.mark.parametrize("route_name", ["CPU", "base-class", "OpenCL"])
+def test_a_molecule_over_the_border_of_the_box_stays_whole_on_every_platform(potential, route_name):
+    # Platforms may move molecules by box vectors and reorder them; the model must never see a molecule cut.
+    topology, positions, classical = ethanol_in_water()
+    mixed = potential.createMixedSystem(topology, classical, ethanol_atoms(topology), positions=positions)
+    width = mixed.getDefaultPeriodicBoxVectors()[1][1].value_in_unit(unit.nanometer)
+    at_border = positions - positions[1] + [0.0, width, 0.3]
+    found = []
+    for name in ("Reference", route_name):
+        with route(name):
+            context = context_for(mixed, at_border * 10, name, time_step=1e-4)
+            before, forces = energy_and_forces(context)
+            context.getIntegrator().step(5)
+            found.append((before, forces, energy_and_forces(context)[0]))
+    (before, forces, after), (other_before, other_forces, other_after) = found
+    # PME and Lennard-Jones in single precision.
+    assert other_before == pytest.approx(before, abs=2e-3)
+    np.testing.assert_allclose(other_forces, forces, atol=1e-3 * np.abs(forces).max())
+    assert other_after == pytest.approx(after, abs=5e-3)
 
 
 def test_constraints_within_the_molecule_are_removed_and_no_others(potential):
