@@ -115,7 +115,8 @@ class Weights:
         if self.baseline is not None and not self.baseline.added:
             raise WeightFileError(
                 f"this model is only the difference to the baseline {self.baseline.name!r} "
-                f"({self.baseline.digest[:19]}…): evaluate it together with that, as docs/delta_learning.md says"
+                f"({self.baseline.digest[:19]}…): evaluate it together with that, by --baseline on the command line or "
+                "KMLForce(..., baseline_system=...) in OpenMM"
             )
 
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from openmm_kml.cli.baseline import add_baseline_option, load_potential
 from openmm_kml.cli.common import add_command, add_threads_option, natural, positive_float, positive_int
 
 _WHAT = {
@@ -28,6 +29,7 @@ def add_parser(subparsers):
     parser.add_argument("model", type=Path, metavar="MODEL", help="weight file")
     parser.add_argument("start", type=Path, metavar="START", help="atoms and positions: .pdb, .xyz, or what ASE reads")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="directory of the run")
+    add_baseline_option(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR up to --steps")
     group = parser.add_argument_group("the dynamics")
     group.add_argument("--ensemble", choices=("nve", "nvt", "npt"), default="nvt", help="default: nvt")
@@ -56,7 +58,6 @@ def add_parser(subparsers):
 
 def run(args):
     from openmm_kml import md
-    from openmm_kml.potential import KernelPotential
 
     settings = md.Settings(
         ensemble=args.ensemble,
@@ -75,8 +76,10 @@ def run(args):
         checkpoint_seconds=args.checkpoint_seconds,
         n_threads=args.threads,
     )
-    potential = KernelPotential.load(args.model)
-    summary = md.run(potential, args.start, args.output, settings, resume=args.resume, progress=not args.quiet)
+    potential, baseline = load_potential(args.model, args.baseline)
+    summary = md.run(
+        potential, args.start, args.output, settings, resume=args.resume, baseline=baseline, progress=not args.quiet
+    )
     if not args.quiet:
         _print_summary(summary, args)
     if summary.interrupted:

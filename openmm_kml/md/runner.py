@@ -15,6 +15,7 @@ from openmm import unit
 
 from openmm_kml import units
 from openmm_kml.errors import DataError
+from openmm_kml.interfaces.baseline import digest
 from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_checkpoint
 from openmm_kml.md.guard import Guard, SimulationError
 from openmm_kml.md.outputs import TRAJECTORIES, Table
@@ -70,7 +71,7 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     resume : bool
         Go on from the checkpoint in the directory, up to ``settings.steps``.
     baseline : openmm.System, optional
-        For a model of the difference to a baseline: that baseline, its particles in the start's order.
+        For a model of the difference to a baseline: that baseline; the start then has the model's order of atoms.
     progress : bool
         Show a progress bar with ns/day and the remaining time.
 
@@ -287,7 +288,7 @@ def _identity(potential, start, particles, settings, platform, baseline):
         "version of OpenMM": openmm.version.short_version,
     }
     if baseline is not None:
-        result["baseline"] = hashlib.sha256(openmm.XmlSerializer.serialize(baseline).encode()).hexdigest()
+        result["baseline"] = digest(baseline)
     return json.loads(json.dumps(result))
 
 

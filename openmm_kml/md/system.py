@@ -22,7 +22,12 @@ def build_system(potential, start, particles, n_threads=None, baseline=None):
         Index in the start of each atom of the model.
     n_threads : int, optional
     baseline : openmm.System, optional
-        What the model is the difference to; its forces are added, its particles are in the start's order.
+        What the model is the difference to; its forces are added, its particles are the model's atoms in order.
+
+    Raises
+    ------
+    ValueError
+        If the model is a difference and the baseline is not its own, or stands in another order.
     """
     system = openmm.System() if baseline is None else openmm.XmlSerializer.clone(baseline)
     for index, atom in enumerate(start.topology.atoms()):
@@ -30,7 +35,8 @@ def build_system(potential, start, particles, n_threads=None, baseline=None):
             system.addParticle(atom.element.mass)
         else:
             system.setParticleMass(index, atom.element.mass)
-    system.addForce(KMLForce(potential, particles, n_threads=n_threads))
+    statement = {} if baseline is None else {"baseline_system": baseline}
+    system.addForce(KMLForce(potential, particles, n_threads=n_threads, **statement))
     return system
 
 
