@@ -255,6 +255,30 @@ def test_more_points_than_frames_are_an_error():
         learning_curve(synthetic.frames("H2O", 20), [30], GDMLOptions(**FIXED, **QUIET), n_validation=5)
 
 
+@pytest.mark.parametrize("frames", [[0], [0, 1], [0] * 8], ids=["one frame", "two frames", "one frame eight times"])
+@pytest.mark.parametrize("options", [{}, {"preset": "sgdml", "length_scale": 20.0}, {"ard": True}], ids=str)
+def test_small_and_degenerate_sets_give_finite_weights(frames, options):
+    molecules = synthetic.frames("H2O", 20)
+    if options and "preset" in options and len(frames) == 8:
+        options = options | {"regularization": 1e-6}  # equal frames are singular for the published 1e-10
+    fit = fit_gdml(molecules[frames], molecules[10:], GDMLOptions(**options, **QUIET))
+    to_bytes(fit.weights)  # refuses what is not finite
+    assert fit.report["choice"]
+
+
+def test_two_atoms_of_two_elements():
+    rng = np.random.default_rng(0)
+    positions = np.zeros((12, 2, 3))
+    positions[:, 1, 0] = rng.uniform(0.8, 1.3, 12)
+    stretch = positions[:, 1, 0] - 1.0
+    forces = np.zeros_like(positions)
+    forces[:, 0, 0], forces[:, 1, 0] = 10 * stretch, -10 * stretch
+    molecules = MoleculeSet([1, 9], positions, 5 * stretch**2, forces)
+    fit = fit_gdml(molecules[:8], molecules[8:], GDMLOptions(**QUIET))
+    assert fit.report["validation_errors"]["forces_mae"] < 0.05
+    assert fit.report["symmetries"]["n_permutations"] == 1
+
+
 # --- bad input
 
 

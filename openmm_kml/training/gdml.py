@@ -81,6 +81,7 @@ def fit_gdml(train, validation, options=None):
         "energy_offset": model.offset,
         "validation_errors": outcome.errors,
         "solver": outcome.solver,
+        "choice": _explain(outcome, validation, options.preset),
         "log": outcome.log,
         "notes": notes,
         "n_threads": n_threads,
@@ -131,6 +132,19 @@ def _symmetries(train, options, notes):
         notes += found
         return group
     return check_permutations(options.symmetries, train.numbers)
+
+
+def _explain(outcome, validation, preset):
+    """Return why this model was chosen, in one sentence."""
+    trials = [entry for entry in outcome.log if "power" in entry]
+    if len(trials) < 2:
+        return "as the options say; nothing was left to choose"
+    metric, key = ("root mean square", "forces_rmse") if preset == "sgdml" else ("mean absolute", "forces_mae")
+    error = outcome.errors[key]
+    return (
+        f"lowest {metric} force error, {1000 * error:.1f} meV/Å on {len(validation)} validation frames, of the models "
+        f"trained on all points; {len(trials)} trials in all"
+    )
 
 
 def _provenance(train, validation, options, report):

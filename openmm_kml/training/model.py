@@ -126,7 +126,7 @@ class Model:
     geometry : Geometry
         Of the training points.
     coefficients : Coefficients
-        In eV Å^p and eV.
+        In eV Å^-p and eV.
     offset : float, eV
     """
 

@@ -104,7 +104,8 @@ def choose(problem, validation, options, n_threads):
 def descriptor_spread(problem, hyperparameters):
     """Return the root mean square distance between the training descriptors, the unit of length scales."""
     x = problem.geometry(hyperparameters).x
-    return float(np.sqrt(2.0 * x.var(axis=0).sum())) or 1.0
+    spread = float(np.sqrt(2.0 * x.var(axis=0).sum()))
+    return spread if spread > 1e-8 * np.abs(x).max() else 1.0  # one frame, or all frames the same
 
 
 def _is_free(options):

@@ -14,6 +14,7 @@ import numpy as np
 from ase.data import covalent_radii
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial.distance import cdist
 
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.permutations import MAX_GROUP, atom_names, close_group, cycle_notation
@@ -146,7 +147,7 @@ def _mean_nearest(moved, distances, skip_self=False):
     n_frames, n_atoms = distances.shape[:2]
     lower = np.tril_indices(n_atoms, -1)
     a, b = moved[:, lower[0], lower[1]], distances[:, lower[0], lower[1]]
-    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
+    apart = cdist(a, b)
     if skip_self or n_frames > 1:
         apart[np.diag_indices(n_frames)] = np.inf
     return float(np.mean(apart.min(axis=1)))
