@@ -189,15 +189,14 @@ def from_bytes(data):
     atom_energies = document["atom_energies"]
     if not isinstance(atom_energies, dict):
         raise WeightFileError("atom_energies must be an object of atomic numbers and energies")
-    try:
-        atom_energies = {int(z): e for z, e in atom_energies.items()}
-    except ValueError:
-        raise WeightFileError("atom_energies must have atomic numbers as keys") from None
+    if not all(re.fullmatch("[1-9][0-9]{0,2}", z) for z in atom_energies):
+        raise WeightFileError("atom_energies must have atomic numbers as keys, such as \"6\"")
+    atom_energies = {int(z): e for z, e in atom_energies.items()}
     baseline = _read_baseline(document)
     weights = Weights(document["species"], terms, atom_energies, document["provenance"], baseline)
     for k, entry in enumerate(document["terms"]):
         n_atoms = weights.terms[k].n_atoms
-        if entry["n_atoms"] != n_atoms:
+        if not _is_integer(entry["n_atoms"]) or entry["n_atoms"] != n_atoms:
             raise WeightFileError(
                 f"terms[{k}].n_atoms is {entry['n_atoms']!r}, but its permutations move {n_atoms} atoms"
             )

@@ -127,6 +127,8 @@ _EDITS = {
     "atom energies a list": (_set(["atom_energies"], [1]), "atom_energies"),
     "atom energy a string": (_set(["atom_energies"], {"6": "x"}), "atom_energies"),
     "atom energy of no element": (_set(["atom_energies"], {"C": 1.0}), "atom_energies"),
+    "atom energy of a padded number": (_set(["atom_energies"], {"06": 1.0}), "atom_energies"),
+    "n_atoms not an integer": (_set(["terms", 0, "n_atoms"], 9.0), "n_atoms"),
     "provenance a string": (_set(["provenance"], "me"), "provenance"),
     "missing tensor": (_remove_tensor("permutations"), "permutations|tensor"),
     "tensor of no term": (_rename_tensor, "terms.1.energy_coefficients"),
