@@ -20,6 +20,7 @@ START_RATIO = {"matern52": 8.0, "matern72": 5.0, "matern92": 4.0, "squared_expon
 START_REGULARIZATION = 1e-6
 SEARCH_ROWS = 2400  # rows of the kernel matrix in the search: a factorization takes some 0.1 s
 SEARCH_VALIDATION = 150
+WORTHLESS = 1.25  # times the best error: such a first trial is the last
 CLOSE = 1.1  # what is within 10 % of the best error goes on to the final
 CLEAR_ADVANTAGE = 0.9  # of the published model's error: no second comparison is needed
 
@@ -55,7 +56,9 @@ class Search:
     def descend(self, hyperparameters, beat=np.inf, max_trials=5):
         """Return the `Choice` with the best regularization, all else as given."""
         fixed = self.options.regularization is not None
-        choice = descend_regularization(self.judge, hyperparameters, max_trials=max_trials, fixed=fixed, beat=beat)
+        choice = descend_regularization(
+            self.judge, hyperparameters, max_trials=max_trials, fixed=fixed, beat=WORTHLESS * beat
+        )
         self.bar.update()
         return choice
 

@@ -14,7 +14,7 @@ from openmm_kml.training.memory import available_memory, check_memory, estimate_
 from openmm_kml.training.model import Model
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.published import LENGTH_SCALES, published_hyperparameters, walk_length_scales
-from openmm_kml.training.selection import choose
+from openmm_kml.training.selection import CLOSE, choose
 from openmm_kml.training.trial import Choice, Judge, Workbench, descend_regularization
 
 FINAL_ROWS = 6000  # of the kernel matrix, where finalists compete: a factorization takes about a second
@@ -159,7 +159,7 @@ def _play(judge, finalists, options):
     fixed = options.regularization is not None
     best = None
     for finalist in finalists:
-        beat = np.inf if best is None else best.error
+        beat = np.inf if best is None else CLOSE * best.error
         choice = descend_regularization(judge, finalist.hyperparameters, max_trials=4, fixed=fixed, beat=beat)
         best = choice if best is None or choice.error < best.error else best
     return best

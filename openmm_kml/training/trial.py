@@ -9,7 +9,6 @@ from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.training.direct import DirectSystem
 from openmm_kml.training.model import Hyperparameters
 
-WORTHLESS = 1.25
 NEGLIGIBLE = 0.995  # a step that gains less than half a percent is the last one
 
 
@@ -139,12 +138,12 @@ def descend_regularization(
     fixed : bool
         Try the given one only.
     beat : float
-        Give up after one trial whose error is more than 1.25 times this: no regularization makes up for that.
+        Give up after one trial whose error is above this: no regularization is likely to make up for that.
     limits : tuple of float
     """
     best = Choice(hyperparameters, judge(hyperparameters))
     n_trials = 1
-    if fixed or WORTHLESS * beat < best.error < np.inf:
+    if fixed or beat < best.error < np.inf:
         return best
     while not np.isfinite(best.error) and best.hyperparameters.regularization * factor <= limits[1]:
         candidate = best.hyperparameters.with_(regularization=best.hyperparameters.regularization * factor)
