@@ -47,8 +47,15 @@ class KernelPotential:
         self._engine = Engine(self._data)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path, *, delta=False):
         """Return the potential of a weight file.
+
+        Parameters
+        ----------
+        path : path-like
+        delta : bool
+            True takes a model that is only the difference to a baseline, as the difference that it is: whoever says
+            so adds the baseline. Without it such a model is refused, and with it every other.
 
         Raises
         ------
@@ -59,23 +66,23 @@ class KernelPotential:
         """
         data = Path(path).read_bytes()
         try:
-            return cls(data)
+            return cls.from_bytes(data, delta=delta)
         except WeightFileError as error:
             raise WeightFileError(f"{path}: {error}") from None
 
     @classmethod
-    def from_bytes(cls, data):
-        """Return the potential of the bytes of a weight file.
+    def from_bytes(cls, data, *, delta=False):
+        """Return the potential of the bytes of a weight file; `delta` as in `load`.
 
         Raises
         ------
         openmm_kml.errors.WeightFileError
             If the bytes are not a valid weight file; the message names the field.
         """
-        return cls(data)
+        return cls(weight_files.with_baseline_added(bytes(data)) if delta else data)
 
     def to_bytes(self):
-        """Return the bytes of the weight file, as they were read."""
+        """Return the bytes of the weight file, as they were read; with ``delta=True`` they say that it was given."""
         return self._data
 
     def __reduce__(self):
@@ -95,6 +102,11 @@ class KernelPotential:
     def weights(self):
         """The `openmm_kml.weights.Weights` of the file."""
         return weight_files.from_bytes(self._data)
+
+    @cached_property
+    def baseline(self):
+        """The `openmm_kml.weights.Baseline` that the model is the difference to, None when it is the whole energy."""
+        return weight_files.baseline_of(self._data)
 
     def evaluate(self, positions, numbers=None, cell=None, n_threads=None):
         """Return the `Evaluation` of one structure.

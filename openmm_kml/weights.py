@@ -85,6 +85,14 @@ class Baseline:
     name: str
     added: bool = False
 
+    def check_added(self):
+        """Raise WeightFileError if nobody has said that the baseline is added."""
+        if not self.added:
+            raise WeightFileError(
+                f"this model is only the difference to the baseline {self.name!r} ({self.digest[:19]}…): evaluate it "
+                "together with that, by --baseline on the command line or KMLForce(..., baseline_system=...) in OpenMM"
+            )
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -112,12 +120,8 @@ class Weights:
 
     def check_complete(self):
         """Raise WeightFileError if the model is a difference and nobody has said that its baseline is added."""
-        if self.baseline is not None and not self.baseline.added:
-            raise WeightFileError(
-                f"this model is only the difference to the baseline {self.baseline.name!r} "
-                f"({self.baseline.digest[:19]}…): evaluate it together with that, by --baseline on the command line or "
-                "KMLForce(..., baseline_system=...) in OpenMM"
-            )
+        if self.baseline is not None:
+            self.baseline.check_added()
 
 
 def to_bytes(weights):
@@ -190,7 +194,7 @@ def from_bytes(data):
     if not isinstance(atom_energies, dict):
         raise WeightFileError("atom_energies must be an object of atomic numbers and energies")
     if not all(re.fullmatch("[1-9][0-9]{0,2}", z) for z in atom_energies):
-        raise WeightFileError("atom_energies must have atomic numbers as keys, such as \"6\"")
+        raise WeightFileError('atom_energies must have atomic numbers as keys, such as "6"')
     atom_energies = {int(z): e for z, e in atom_energies.items()}
     baseline = _read_baseline(document)
     weights = Weights(document["species"], terms, atom_energies, document["provenance"], baseline)

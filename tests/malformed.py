@@ -174,6 +174,20 @@ def _exchanges_elements(header, _document, tensors):
 
 _EDITS["identity not first"] = (_identity_not_first, "permutations")
 _EDITS["permutation twice"] = (_row_twice, "permutations")
+_BASELINE = {"digest": "sha256:" + 64 * "0", "name": "mm.xml", "added": True}
+for _name, _change, _words in (
+    ("baseline null", None, "baseline"),
+    ("baseline a list", [], "baseline"),
+    ("baseline empty", {}, "digest"),
+    ("baseline without its statement", {k: _BASELINE[k] for k in ("digest", "name")}, "added"),
+    ("baseline with an unknown field", _BASELINE | {"energy": 0}, "energy"),
+    ("baseline with a short digest", _BASELINE | {"digest": "sha256:0"}, r"baseline\.digest"),
+    ("baseline with capitals in its digest", _BASELINE | {"digest": "sha256:" + 64 * "A"}, r"baseline\.digest"),
+    ("baseline with a number as its digest", _BASELINE | {"digest": 7}, r"baseline\.digest"),
+    ("baseline with a number as its name", _BASELINE | {"name": 7}, r"baseline\.name"),
+    ("baseline with a number as its statement", _BASELINE | {"added": 1}, r"baseline\.added"),
+):
+    _EDITS[_name] = (_set(["baseline"], _change), _words)
 _EDITS["exchanges elements"] = (_exchanges_elements, "permutations")
 
 MALFORMED = {name: (edited(edit), words) for name, (edit, words) in _EDITS.items()}

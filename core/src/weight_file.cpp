@@ -75,14 +75,17 @@ const json& field(const std::string& where, const json& object, const char* name
     return *found;
 }
 
-void check_keys(const std::string& where, const json& object, const std::vector<const char*>& names) {
+void check_keys(const std::string& where, const json& object, const std::vector<const char*>& names,
+                const std::vector<const char*>& optional = {}) {
     if (!object.is_object())
         fail(where + " must be a JSON object; " + shown(object) + " was found");
     for (const char* name : names)
         field(where, object, name);
     for (const auto& item : object.items()) {
         const std::string& key = item.key();
-        const bool known = std::any_of(names.begin(), names.end(), [&](const char* name) { return key == name; });
+        const auto is_key = [&](const char* name) { return key == name; };
+        const bool known =
+            std::any_of(names.begin(), names.end(), is_key) || std::any_of(optional.begin(), optional.end(), is_key);
         if (!known && key.compare(0, 2, "x_") != 0)
             fail(where + " has the unknown field " + quoted(key));
     }
@@ -323,9 +326,29 @@ GDMLTerm read_gdml(size_t k, const json& entry, const std::vector<int>& species,
     return term;
 }
 
+// A model that is the difference to a baseline is read only where somebody said that the baseline is added.
+void check_baseline(const json& baseline) {
+    check_keys("baseline", baseline, {"digest", "name", "added"});
+    const json &digest = baseline["digest"], &name = baseline["name"], &added = baseline["added"];
+    const std::string hex = digest.is_string() ? digest.get<std::string>() : std::string();
+    if (hex.size() != 71 || hex.compare(0, 7, "sha256:") != 0 ||
+        hex.find_first_not_of("0123456789abcdef", 7) != std::string::npos)
+        fail("baseline.digest must be 'sha256:' and 64 hex digits; " + shown(digest) + " was found");
+    if (!name.is_string())
+        fail("baseline.name must be a string; " + shown(name) + " was found");
+    if (!added.is_boolean())
+        fail("baseline.added must be true or false; " + shown(added) + " was found");
+    if (!added.get<bool>())
+        fail("this model is only the difference to the baseline " + shown(name) + " (" + hex.substr(0, 19) +
+             "…): evaluate it together with that, by --baseline on the command line or KMLForce(..., "
+             "baseline_system=...) in OpenMM");
+}
+
 WeightFile read_document(const std::string& text, Tensors& tensors) {
     const json document = parse_json("document", text.data(), text.data() + text.size());
-    check_keys("the document", document, {"units", "species", "atom_energies", "terms", "provenance"});
+    check_keys("the document", document, {"units", "species", "atom_energies", "terms", "provenance"}, {"baseline"});
+    if (document.contains("baseline"))
+        check_baseline(document["baseline"]);
     if (document["units"] != json{{"energy", "eV"}, {"length", "Angstrom"}})
         fail("units must be eV and Angstrom");
     if (!document["provenance"].is_object())

@@ -6,6 +6,7 @@ Importing this module loads the plugin into OpenMM, so that ``openmm.XmlSerializ
 
 import ctypes
 import operator
+from dataclasses import replace
 
 from openmm_kml.interfaces._openmm_library import load_library, openmm
 from openmm_kml.potential import KernelPotential
@@ -46,20 +47,41 @@ class KMLForce(openmm.Force):
         When given, its elements are compared with the model's.
     n_threads : int, optional
         OpenMP threads of one evaluation; all cores by default, and one where the work is below some 50 µs.
+    baseline_system : openmm.System, optional
+        For a model that is the difference to a baseline: the System to which the Force will be added. Its forces must
+        be that baseline, and its particles the model's atoms in order.
+    baseline_added : bool
+        For such a model in a larger System: the statement that the System holds the baseline's energy.
 
     Raises
     ------
     ValueError
         If the elements of the topology are not those of the model; the message names the first atom that differs.
     WeightFileError
-        If the weight file is damaged.
+        If the weight file is damaged; if the model is a difference and its baseline is not stated or another one, or if
+        a baseline is stated for a model that is the whole energy.
     OpenMMException
         If a particle index is negative or appears twice. Whether the particles exist, and are as many as the model's
         atoms, is checked when a Context is created.
     """
 
-    def __init__(self, potential_or_path, particles=None, scale_parameter=None, *, topology=None, n_threads=None):
-        potential = _as_potential(potential_or_path)
+    def __init__(
+        self,
+        potential_or_path,
+        particles=None,
+        scale_parameter=None,
+        *,
+        topology=None,
+        n_threads=None,
+        baseline_system=None,
+        baseline_added=False,
+    ):
+        if baseline_system is None and not baseline_added:
+            potential = _as_potential(potential_or_path)
+        else:
+            potential = _as_difference(potential_or_path)
+        if baseline_system is not None:
+            _check_baseline(potential, baseline_system, particles)
         if topology is not None:
             _check_elements(potential, topology, particles)
         data = potential.to_bytes()
@@ -91,8 +113,15 @@ class KMLForce(openmm.Force):
         return KernelPotential.from_bytes(ctypes.string_at(data, size.value))
 
     def setPotential(self, potential_or_path):
-        """Replace the model; existing Contexts follow at `updateParametersInContext`."""
-        data = _as_potential(potential_or_path).to_bytes()
+        """Replace the model; existing Contexts follow at `updateParametersInContext`.
+
+        The difference to a baseline can only be replaced by another difference to the same baseline.
+        """
+        present = self.getPotential().baseline
+        potential = _as_potential(potential_or_path) if present is None else _as_difference(potential_or_path)
+        if present is not None and potential.baseline.digest != present.digest:
+            replace(potential.baseline, added=False).check_added()
+        data = potential.to_bytes()
         load_library().set_model(self._pointer(), data, len(data))
 
     def getParticles(self):
@@ -172,9 +201,26 @@ class KMLForce(openmm.Force):
 
 
 def _as_potential(potential_or_path):
-    if isinstance(potential_or_path, KernelPotential):
-        return potential_or_path
-    return KernelPotential.load(potential_or_path)
+    if not isinstance(potential_or_path, KernelPotential):
+        return KernelPotential.load(potential_or_path)
+    if potential_or_path.baseline is not None:
+        # Loaded as the difference that it is: that says nothing about the System this Force goes into.
+        replace(potential_or_path.baseline, added=False).check_added()
+    return potential_or_path
+
+
+def _as_difference(potential_or_path):
+    if not isinstance(potential_or_path, KernelPotential):
+        return KernelPotential.load(potential_or_path, delta=True)
+    return KernelPotential.from_bytes(potential_or_path.to_bytes(), delta=True)
+
+
+def _check_baseline(potential, system, particles):
+    from openmm_kml.interfaces.baseline import check_digest
+
+    if particles is not None and _as_indices(particles) not in ([], list(range(len(potential.species)))):
+        raise ValueError("with baseline_system the particles stand in the order of the baseline: leave particles out")
+    check_digest(potential.baseline, system)
 
 
 def _as_indices(particles):

@@ -35,8 +35,7 @@ def build_system(potential, start, particles, n_threads=None, baseline=None):
             system.addParticle(atom.element.mass)
         else:
             system.setParticleMass(index, atom.element.mass)
-    statement = {} if baseline is None else {"baseline_system": baseline}
-    system.addForce(KMLForce(potential, particles, n_threads=n_threads, **statement))
+    system.addForce(KMLForce(potential, particles, n_threads=n_threads, baseline_system=baseline))
     return system
 
 

@@ -42,7 +42,8 @@ struct WeightFileError : std::runtime_error {
  * Return the contents of a weight file.
  *
  * @param data  IN `size` bytes, any content: nothing outside them is read
- * @throws WeightFileError, std::bad_alloc
+ * @throws WeightFileError, also for a model that is only the difference to a baseline, unless the file says that
+ * somebody adds this; std::bad_alloc
  */
 WeightFile read_weight_file(const void* data, size_t size);
 
