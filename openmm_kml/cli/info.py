@@ -44,6 +44,8 @@ def run(args):
         "terms": [_describe(term, weights.species) for term in weights.terms],
         "provenance": weights.provenance,
     }
+    if weights.baseline is not None:
+        report["baseline"] = {"name": weights.baseline.name, "digest": weights.baseline.digest}
     write_json(args.json, report)
     _print(report)
 
@@ -84,6 +86,9 @@ def _print(report):
         print(f"  trained on      {'energies and forces' if term['trained_on_energies'] else 'forces'}")
         print(f"  energy offset   {term['energy_offset']:.6f} eV")
         print_symmetries(term["symmetries"])
+    if "baseline" in report:
+        print(f"  baseline        only the difference to {_printable(report['baseline']['name'])}")
+        print(f"                  {report['baseline']['digest']}")
     _print_provenance(report["provenance"])
 
 

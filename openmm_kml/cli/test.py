@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from openmm_kml.cli.baseline import add_baseline_option, load_potential
 from openmm_kml.cli.common import (
     add_command,
     add_data_options,
@@ -35,6 +36,7 @@ def add_parser(subparsers):
         help="DATA is the file the model was trained on: use only the frames kept for the test",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw predicted against reference (.png, .svg, .pdf)")
+    add_baseline_option(parser)
     add_threads_option(parser)
     add_data_options(parser)
     add_json_option(parser)
@@ -46,12 +48,15 @@ def run(args):
 
     from openmm_kml.errors import DataError
     from openmm_kml.metrics import errors
-    from openmm_kml.potential import KernelPotential
 
-    potential = KernelPotential.load(args.model)
+    potential, baseline = load_potential(args.model, args.baseline)
     molecules = _frames(args, potential.weights.provenance, read_data(args))
     if molecules.energies is None and molecules.forces is None:
         raise DataError(f"{args.data} has neither energies nor forces to compare with")
+    if baseline is not None:
+        from openmm_kml.interfaces.baseline import subtract_baseline
+
+        molecules = subtract_baseline(molecules, baseline)
     energies, forces = evaluate(potential, molecules, args.threads)
     measured = errors(energies, forces, molecules)
     if args.plot is not None:

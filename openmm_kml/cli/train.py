@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from pathlib import Path
 
+from openmm_kml.cli.baseline import add_baseline_option
 from openmm_kml.cli.common import (
     add_command,
     add_data_options,
@@ -43,6 +44,7 @@ def add_parser(subparsers):
         "--n-valid", type=positive_int, metavar="N", help="frames to choose the model on (default: N_TRAIN)"
     )
     parser.add_argument("--n-test", type=natural, metavar="N", help="frames to test on (default: all the rest)")
+    add_baseline_option(parser)
     add_model_options(parser)
     add_checkpoint_option(parser)
     add_data_options(parser)
@@ -65,6 +67,8 @@ def run(args):
         f"{args.data}: {len(molecules)} frames of {molecules.formula}; "
         f"{len(train)} for training, {len(validation)} for validation, {len(test)} for the test"
     )
+
+    baseline, (train, validation, test) = _without_baseline(args, train, validation, test)
 
     from openmm_kml.training import fit_gdml
 
@@ -89,7 +93,7 @@ def run(args):
         "split": _counts(train, validation, test) | {"seed": args.seed},
         "errors": measured,
     }
-    save(dataclasses.replace(fit.weights, provenance=provenance), args.output)
+    save(dataclasses.replace(fit.weights, provenance=provenance, baseline=baseline), args.output)
     write_json(args.json, {"model": str(args.output), "errors": measured, "split": provenance["split"], **fit.report})
     print_errors(list(measured.items()))
     say(f"\nwrote {args.output}. Next:")
@@ -111,6 +115,16 @@ def _split(args, molecules):
         warn(f"{repeated} of {len(molecules)} frames repeat an earlier geometry and are left out")
     n_valid = args.n_train if args.n_valid is None else args.n_valid
     return split(molecules, args.n_train, n_valid, args.n_test, args.seed)
+
+
+def _without_baseline(args, *sets):
+    """Return the `Baseline` to record, None without one, and the sets minus its energies and forces."""
+    if args.baseline is None:
+        return None, sets
+    from openmm_kml.interfaces.baseline import load_baseline, record, subtract_baseline
+
+    system = load_baseline(args.baseline, sets[0].numbers)
+    return record(system, args.baseline.name), [subtract_baseline(part, system) for part in sets]
 
 
 def _counts(train, validation, test):
@@ -140,12 +154,12 @@ def _command(args):
         if skip or word.split("=")[0] in _OUTPUT_OPTIONS:
             skip = not skip and "=" not in word
             continue
-        words.append(Path(word).name if word == str(args.data) else word)
+        words.append(Path(word).name if word in (str(args.data), str(args.baseline)) else word)
     return shlex.join(words)
 
 
 def _data_options(args):
-    """Return the options that read the data alike, for the next command."""
-    names = ("energy_unit", "length_unit", "energy_key", "forces_key")
+    """Return the options that read the data alike, for the next command, and the baseline."""
+    names = ("energy_unit", "length_unit", "energy_key", "forces_key", "baseline")
     given = [(f"--{name.replace('_', '-')}", getattr(args, name)) for name in names if getattr(args, name)]
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in given)
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given)
