@@ -3,6 +3,7 @@
 #include "openmm/Platform.h"
 #include "openmm/System.h"
 #include "openmmkml/internal/KMLKernels.h"
+#include "openmmkml/internal/SystemChecks.h"
 #include <algorithm>
 #include <atomic>
 
@@ -24,6 +25,7 @@ KMLForceImpl::KMLForceImpl(const KMLForce& owner)
 void KMLForceImpl::initialize(ContextImpl& context) {
     Platform& platform = context.getPlatform();
     const System& system = context.getSystem();
+    checkSystem(system, owner);
     ownKernel = !baseClassRoute && platform.supportsKernels({CalcKMLForceKernel::Name()});
     if (ownKernel) {
         kernel = platform.createKernel(CalcKMLForceKernel::Name(), context);
@@ -77,6 +79,7 @@ void KMLForceImpl::updateParametersInContext(ContextImpl& context) {
     if (owner.getScaleParameter() != scaleParameter || owner.hasEnergyParameterDerivative() != scaleDerivative)
         throw OpenMMException("KMLForce: the name of the scale parameter or the request for its derivative changed; "
                               "that needs a new Context, or Context.reinitialize()");
+    checkSystem(context.getSystem(), owner);
     if (ownKernel)
         kernel.getAs<CalcKMLForceKernel>().copyParametersToContext(context, owner);
     else
