@@ -20,6 +20,7 @@ MASS = 12.0  # of every particle, dalton
 # The base-class route is OpenMM's own way for any platform; here it is taken on the Reference platform.
 ROUTES = ("Reference", "CPU", "base-class", "OpenCL")
 OWN_KERNEL_ROUTES = ("Reference", "CPU")
+USUAL_ROUTE, BASE_CLASS_ROUTE, DEVICE_ROUTE, FAILING_DEVICE_ROUTE = range(4)  # of kml_openmm_set_route()
 
 SUBSET_SIZE = 14
 SUBSET = (13, 3, 4, 5, 0, 7, 8, 12, 9)  # nine particles of fourteen, in no order
@@ -43,11 +44,11 @@ def route(name):
     platform = "Reference" if name == "base-class" else name
     if platform not in names:
         pytest.skip(f"this OpenMM has no {platform} platform")
-    load_library().force_base_class_route(name == "base-class")
+    load_library().set_route(BASE_CLASS_ROUTE if name == "base-class" else USUAL_ROUTE)
     try:
         yield openmm.Platform.getPlatformByName(platform)
     finally:
-        load_library().force_base_class_route(False)
+        load_library().set_route(USUAL_ROUTE)
 
 
 def tolerance(route_name):

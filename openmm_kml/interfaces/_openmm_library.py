@@ -12,13 +12,17 @@ except ImportError as error:
 OPENMM_VERSION = (8, 6)
 LIBRARY = Path(__file__).parent.parent / "libOpenMMKML.so"
 
+# Each has a small library of its own with compute kernels, loaded where the platform is.
+DEVICE_PLATFORMS = ("OpenCL", "CUDA", "HIP")
+
 _ERROR_SIZE = 2048
 _POINTER, _TEXT, _INT, _DOUBLE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_double
 
 # Functions of plugins/openmm/capi/kml_openmm.h: result and arguments. Those of CHECKED end in (char*, size_t) for the
 # reason of a failure.
 _PLAIN = {
-    "force_base_class_route": (None, [_INT]),
+    "set_route": (None, [_INT]),
+    "get_warning": (_INT, [_INT, _TEXT, ctypes.c_size_t]),
     "set_default_threads": (None, [_INT]),
     "is_kml_force": (_INT, [_POINTER]),
     "get_model": (_POINTER, [_POINTER, ctypes.POINTER(ctypes.c_size_t)]),
@@ -76,6 +80,36 @@ def check_version():
         )
 
 
+def device_library(platform):
+    """Return the path of the library with the compute kernels of a platform."""
+    return LIBRARY.with_name(f"{LIBRARY.stem}{platform}.so")
+
+
+def _load_device_libraries():
+    """Load the compute kernels of the platforms that OpenMM has; return a sentence for each that fails."""
+    platforms = {openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())}
+    failures = []
+    for name in DEVICE_PLATFORMS:
+        if name in platforms:
+            try:
+                openmm.Platform.loadPluginLibrary(str(device_library(name)))
+            except openmm.OpenMMException as error:
+                failures.append(f"the compute kernels for {name} cannot be loaded, the host evaluates: {error}")
+    return failures
+
+
+def device_warnings():
+    """Return why devices are not used although OpenMM has their platform; empty when all is well."""
+    library = load_library()
+    sentences = list(library.load_warnings)
+    text = ctypes.create_string_buffer(_ERROR_SIZE)
+    index = 0
+    while library.get_warning(index, text, _ERROR_SIZE):
+        sentences.append(text.value.decode("utf-8", "replace"))
+        index += 1
+    return tuple(sentences)
+
+
 @functools.cache
 def load_library():
     """Load the plugin into OpenMM, once a process, hand it the engine, and return its `PluginLibrary`.
@@ -92,6 +126,7 @@ def load_library():
 
     openmm.Platform.loadPluginLibrary(str(LIBRARY))
     library = PluginLibrary(LIBRARY)
+    library.load_warnings = _load_device_libraries()
     capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     capsule_pointer.restype, capsule_pointer.argtypes = _POINTER, [ctypes.py_object, _TEXT]
     library.engine = _engine.engine_api()  # keeps the capsule; the table itself is static

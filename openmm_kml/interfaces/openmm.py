@@ -8,10 +8,10 @@ import ctypes
 import operator
 from dataclasses import replace
 
-from openmm_kml.interfaces._openmm_library import load_library, openmm
+from openmm_kml.interfaces._openmm_library import device_warnings, load_library, openmm
 from openmm_kml.potential import KernelPotential
 
-__all__ = ["KMLForce", "load_plugin"]
+__all__ = ["KMLForce", "device_warnings", "load_plugin"]
 
 
 def load_plugin():
@@ -155,7 +155,8 @@ class KMLForce(openmm.Force):
     def addEnergyParameterDerivative(self, name):
         """Ask for dE/dscale, which ``State.getEnergyParameterDerivatives()`` then reports, in kJ/mol.
 
-        Offered on the Reference and CPU platforms. Raises ``OpenMMException`` if `name` is not the scale parameter.
+        Offered on the Reference and CPU platforms, and on devices that run the compute kernels (see
+        `device_warnings`). Raises ``OpenMMException`` if `name` is not the scale parameter.
         """
         load_library().add_derivative(self._pointer(), str(name).encode())
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -35,7 +36,15 @@ const KMLForce& get(const void* force) {
 
 } // namespace
 
-void kml_openmm_force_base_class_route(int yes) { KMLForceImpl::forceBaseClassRoute(yes != 0); }
+void kml_openmm_set_route(int route) { KMLForceImpl::setRoute(static_cast<KMLForceImpl::Route>(route)); }
+
+int kml_openmm_get_warning(int index, char* text, size_t size) {
+    const vector<string> warnings = KMLForceImpl::getWarnings();
+    if (index < 0 || index >= (int)warnings.size())
+        return 0;
+    snprintf(text, size, "%s", warnings[index].c_str());
+    return 1;
+}
 
 int kml_openmm_set_engine(const kml_engine_api* table, char* error, size_t error_size) {
     return guarded(error, error_size, [&] { setEngine(table); });

@@ -13,8 +13,11 @@
 extern "C" {
 #endif
 
-/** Serves tests: nonzero sends new Contexts along the route of OpenMM's base class, zero as usual. */
-KML_EXPORT void kml_openmm_force_base_class_route(int yes);
+/** Serves tests: the way of new Contexts, a KMLForceImpl::Route. */
+KML_EXPORT void kml_openmm_set_route(int route);
+
+/** The sentence number `index` of KMLForceImpl::getWarnings(), cut to `size` bytes; 0 when there is none. */
+KML_EXPORT int kml_openmm_get_warning(int index, char* text, size_t size);
 
 /** Hand over the engine's function table, which must live as long as the process. */
 KML_EXPORT int kml_openmm_set_engine(const kml_engine_api* table, char* error, size_t error_size);

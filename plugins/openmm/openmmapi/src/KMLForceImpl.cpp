@@ -6,16 +6,26 @@
 #include "openmmkml/internal/SystemChecks.h"
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 
 using namespace OpenMM;
 using namespace OpenMMKML;
 using namespace std;
 
 namespace {
-atomic<bool> baseClassRoute{false};
-}
+atomic<KMLForceImpl::Route> route{KMLForceImpl::USUAL};
 
-void KMLForceImpl::forceBaseClassRoute(bool yes) { baseClassRoute = yes; }
+mutex warningsLock;
+vector<string> warnings;
+
+void warn(const string& text) {
+    lock_guard<mutex> lock(warningsLock);
+    if (find(warnings.begin(), warnings.end(), text) == warnings.end())
+        warnings.push_back(text);
+}
+} // namespace
+
+void KMLForceImpl::setRoute(Route newRoute) { route = newRoute; }
 
 // The base class needs the owner for its force group.
 KMLForceImpl::KMLForceImpl(const KMLForce& owner)
@@ -26,20 +36,56 @@ void KMLForceImpl::initialize(ContextImpl& context) {
     Platform& platform = context.getPlatform();
     const System& system = context.getSystem();
     checkSystem(system, owner);
-    ownKernel = !baseClassRoute && platform.supportsKernels({CalcKMLForceKernel::Name()});
-    if (ownKernel) {
-        kernel = platform.createKernel(CalcKMLForceKernel::Name(), context);
-        kernel.getAs<CalcKMLForceKernel>().initialize(system, owner);
+    string failure;
+    ownKernel = route != BASE_CLASS && initializeKernel(context, failure);
+    if (ownKernel)
         return;
-    }
     // Its host interface knows energies and forces only.
     if (scaleDerivative)
         throw OpenMMException(
             "KMLForce: the derivative by '" + scaleParameter +
-            "' is offered on the Reference and CPU platforms, not on " + platform.getName() +
+            "' is offered on the Reference and CPU platforms and by compute kernels of a device, not here on " +
+            platform.getName() +
             "; put the force into a CustomCVForce with the energy function 'scale*E' to get it there");
     evaluator = make_unique<Evaluator>(owner, system.getNumParticles());
     CustomCPPForceImpl::initialize(context);
+    if (!failure.empty())
+        warn("a Context on the " + platform.getName() + " platform evaluates on the host, which is slower: " + failure);
+}
+
+/**
+ * Initialize the platform's own kernel.
+ *
+ * @param failure  OUT why it cannot be used, if that was not to be expected
+ * @return whether there is one that works
+ */
+bool KMLForceImpl::initializeKernel(ContextImpl& context, string& failure) {
+    Platform& platform = context.getPlatform();
+    if (!platform.supportsKernels({CalcKMLForceKernel::Name()}))
+        return false;
+    kernel = platform.createKernel(CalcKMLForceKernel::Name(), context);
+    auto& own = kernel.getAs<CalcKMLForceKernel>();
+    if (own.isSlowerThanHost() && !scaleDerivative && route == USUAL) {
+        kernel = Kernel();
+        return false;
+    }
+    try {
+        if (route == FAILING_DEVICE)
+            throw OpenMMException("a test lets it fail");
+        own.initialize(context.getSystem(), owner);
+        return true;
+    } catch (const exception& reason) {
+        if (!own.isReplaceable())
+            throw;
+        failure = reason.what();
+    }
+    kernel = Kernel();
+    return false;
+}
+
+vector<string> KMLForceImpl::getWarnings() {
+    lock_guard<mutex> lock(warningsLock);
+    return warnings;
 }
 
 double KMLForceImpl::calcForcesAndEnergy(ContextImpl& context, bool includeForces, bool includeEnergy, int groups) {

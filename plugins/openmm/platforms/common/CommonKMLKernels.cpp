@@ -9,6 +9,9 @@ using namespace OpenMM;
 using namespace OpenMMKML;
 using namespace std;
 
+// Evaluations between two looks at the failure flag, which costs one synchronization.
+static constexpr long long LONGEST_UNCHECKED = 256;
+
 /**
  * Tells OpenMM which particles belong together, so that it wraps a molecule into the periodic box as a whole, and that
  * copies of the molecule may change places when it reorders the particles.
@@ -48,17 +51,7 @@ unique_ptr<CommonCalcKMLForceKernel::Evaluation> CommonCalcKMLForceKernel::prepa
                                                                                    const KMLForce& force) {
     const kml::WeightFile file = kml::read_weight_file(force.getModel()->data(), force.getModel()->size());
     const int numAtoms = file.species.size();
-    vector<int> particles = force.getParticles();
-    if (particles.empty())
-        for (int i = 0; i < system.getNumParticles(); i++)
-            particles.push_back(i);
-    if ((int)particles.size() != numAtoms)
-        throw OpenMMException("KMLForce: the model describes " + to_string(numAtoms) + " atoms, " +
-                              to_string(particles.size()) + " particles are given");
-    for (int particle : particles)
-        if (particle >= system.getNumParticles())
-            throw OpenMMException("KMLForce: particle " + to_string(particle) + " does not exist");
-
+    const vector<int> particles = resolveParticles(force, numAtoms, system.getNumParticles());
     auto result = make_unique<Evaluation>();
     result->molecules = {particles};
     const int numMolecules = result->molecules.size();
@@ -74,6 +67,10 @@ unique_ptr<CommonCalcKMLForceKernel::Evaluation> CommonCalcKMLForceKernel::prepa
     }
     result->constantEnergy = numMolecules * constant * KJ_PER_MOL_IN_EV;
     result->atoms.initialize<int>(cc, size_t(numMolecules) * numAtoms, "kmlAtoms");
+    result->failure.initialize<int>(cc, 1, "kmlFailure");
+    result->failure.upload(vector<int>{0});
+    result->force = make_unique<KMLForce>(*force.getModel());
+    result->force->setParticles(particles);
     return result;
 }
 
@@ -103,7 +100,7 @@ void CommonCalcKMLForceKernel::uploadAtoms() {
 
 double CommonCalcKMLForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
     ContextSelector selector(cc);
-    const double scale = scaleParameter.empty() ? 1.0 : context.getParameter(scaleParameter);
+    const double scale = getScale(context, scaleParameter);
     if (scaleDerivative) {
         const vector<string>& names = cc.getEnergyParamDerivNames();
         derivativeIndex = find(names.begin(), names.end(), scaleParameter) - names.begin();
@@ -111,11 +108,37 @@ double CommonCalcKMLForceKernel::execute(ContextImpl& context, bool includeForce
     const DeviceRequest request{includeForces, scale * KJ_PER_MOL_IN_EV * ANGSTROM_IN_NM, scale * KJ_PER_MOL_IN_EV,
                                 KJ_PER_MOL_IN_EV, derivativeIndex};
     for (auto& term : evaluation->terms)
-        term->execute(evaluation->atoms, request);
+        term->execute(evaluation->atoms, evaluation->failure, request);
+    numEvaluations++;
+    if (includeEnergy || numEvaluations >= nextCheck)
+        checkForFailure(context);
     // The constant never meets the device: in its single precision it would cost the energy its decimal places.
     if (scaleDerivative)
         cc.getEnergyParamDerivWorkspace()[scaleParameter] += evaluation->constantEnergy;
     return includeEnergy ? scale * evaluation->constantEnergy : 0.0;
+}
+
+/**
+ * Throw if an evaluation since the last check was not finite.
+ *
+ * Looking means waiting for the device, so it is done where OpenMM waits anyway, for the energy, and else ever more
+ * rarely: after 1, 2, 4 ... and then every LONGEST_UNCHECKED evaluations.
+ */
+void CommonCalcKMLForceKernel::checkForFailure(ContextImpl& context) {
+    nextCheck = numEvaluations + min(numEvaluations, LONGEST_UNCHECKED);
+    vector<int> failure;
+    evaluation->failure.download(failure);
+    if (failure[0] == 0)
+        return;
+    evaluation->failure.upload(vector<int>{0});
+    numEvaluations = 0;
+    nextCheck = 1;
+    // The engine finds the fault in the positions as they are now, and throws; they may have changed since.
+    vector<Vec3> positions;
+    context.getPositions(positions);
+    Evaluator(*evaluation->force, context.getSystem().getNumParticles()).computeEnergy(positions, nullptr, true);
+    throw OpenMMException("KMLForce: an energy or a force was not finite within the last " +
+                          to_string(LONGEST_UNCHECKED) + " evaluations; atoms came too close to each other");
 }
 
 void CommonCalcKMLForceKernel::copyParametersToContext(ContextImpl& context, const KMLForce& force) {

@@ -18,6 +18,8 @@ public:
 
     /** @throws OpenMMException  if the force is unsound or the device cannot run it; nothing was registered then */
     void initialize(const OpenMM::System& system, const KMLForce& force) override;
+    bool isReplaceable() const override { return true; }
+    bool isSlowerThanHost() const override { return cc.getIsCPU(); }
     double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) override;
     void copyParametersToContext(OpenMM::ContextImpl& context, const KMLForce& force) override;
     std::vector<std::pair<int, int>> getBonds() const override;
@@ -31,15 +33,19 @@ private:
         std::vector<std::vector<int>> molecules; // particles of each copy of the molecule
         double constantEnergy;                   // kJ/mol: what the terms leave out, for all molecules
         std::vector<std::unique_ptr<GDMLDeviceTerm>> terms;
-        OpenMM::ComputeArray atoms; // where the particles are in the device's arrays
+        OpenMM::ComputeArray atoms;      // where the particles are in the device's arrays
+        OpenMM::ComputeArray failure;    // 1 after an energy or force that is not finite
+        std::unique_ptr<KMLForce> force; // what was prepared, for an error message
     };
     std::unique_ptr<Evaluation> prepare(const OpenMM::System& system, const KMLForce& force);
     void uploadAtoms();
+    void checkForFailure(OpenMM::ContextImpl& context);
 
     OpenMM::ComputeContext& cc;
     std::string scaleParameter;
     bool scaleDerivative = false;
     int derivativeIndex = -1;
+    long long numEvaluations = 0, nextCheck = 1;
     std::unique_ptr<Evaluation> evaluation;
     ForceInfo* info = nullptr; // owned by the context
 };

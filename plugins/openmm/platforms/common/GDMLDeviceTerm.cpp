@@ -28,7 +28,7 @@ constexpr double LARGEST_FORCE = 2147483648.0;
 // Positions of the arguments that change from call to call.
 constexpr int TILE_INCLUDE_FORCES = 7;
 constexpr int GRADIENT_INCLUDE_FORCES = 7, GRADIENT_FORCE_SCALE = 8, GRADIENT_ENERGY_SCALE = 9,
-              GRADIENT_DERIVATIVE_SCALE = 10, GRADIENT_DERIVATIVE_INDEX = 12;
+              GRADIENT_DERIVATIVE_SCALE = 10, GRADIENT_DERIVATIVE_INDEX = 13;
 
 int ceilDivide(int a, int b) { return (a + b - 1) / b; }
 
@@ -93,8 +93,6 @@ void GDMLDeviceTerm::compile(const DeviceModel& model) {
     defines["POWER_FUNCTION"] = cc.intToString(powerFunction(power));
     defines["ROWS"] = cc.intToString(rows);
     defines["PANELS"] = cc.intToString(panels);
-    defines["FORCE_LIMIT"] = cc.doubleToString(LARGEST_FORCE / numAtoms);
-    defines["PADDED_NUM_ATOMS"] = cc.intToString(cc.getPaddedNumAtoms());
     if (hasEnergyCoefficients)
         defines["HAS_ENERGY_COEFFICIENTS"] = "1";
     if (hasDerivative)
@@ -153,7 +151,7 @@ void GDMLDeviceTerm::upload(const DeviceModel& model) {
 }
 
 /** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first evaluation. */
-void GDMLDeviceTerm::setArguments(ComputeArray& atoms) {
+void GDMLDeviceTerm::setArguments(ComputeArray& atoms, ComputeArray& failure) {
     hasArguments = true;
     ArrayInterface& correction = cc.getUseMixedPrecision() ? cc.getPosqCorrection() : cc.getPosq();
 
@@ -180,20 +178,23 @@ void GDMLDeviceTerm::setArguments(ComputeArray& atoms) {
     for (int k = 0; k < 3; k++)
         addReal(gradientKernel, 0.0);
     addReal(gradientKernel, numMolecules * energyShift);
+    addReal(gradientKernel, LARGEST_FORCE / numAtoms);
     gradientKernel->addArg(0);
+    gradientKernel->addArg(cc.getPaddedNumAtoms());
     gradientKernel->addArg(cc.getPosq());
     gradientKernel->addArg(correction);
     for (ComputeArray* array : {&atoms, &pairs, &inversePairs, &scale, &offset, &gradient, &energies})
         gradientKernel->addArg(*array);
     gradientKernel->addArg(cc.getLongForceBuffer());
     gradientKernel->addArg(cc.getEnergyBuffer());
+    gradientKernel->addArg(failure);
     if (hasDerivative)
         gradientKernel->addArg(cc.getEnergyParamDerivBuffer());
 }
 
-void GDMLDeviceTerm::execute(ComputeArray& atoms, const DeviceRequest& request) {
+void GDMLDeviceTerm::execute(ComputeArray& atoms, ComputeArray& failure, const DeviceRequest& request) {
     if (!hasArguments)
-        setArguments(atoms);
+        setArguments(atoms, failure);
     const int includeForces = request.includeForces;
     tileKernel->setArg(TILE_INCLUDE_FORCES, includeForces);
     gradientKernel->setArg(GRADIENT_INCLUDE_FORCES, includeForces);

@@ -30,9 +30,10 @@ public:
     /**
      * Queue an evaluation.
      *
-     * @param atoms  (numMolecules, n) positions of the molecules' atoms in the device's arrays
+     * @param atoms    IN  (numMolecules, n) positions of the molecules' atoms in the device's arrays
+     * @param failure  OUT one integer, set to 1 if the energy or a force is not finite, else left alone
      */
-    void execute(OpenMM::ComputeArray& atoms, const DeviceRequest& request);
+    void execute(OpenMM::ComputeArray& atoms, OpenMM::ComputeArray& failure, const DeviceRequest& request);
 
     /** Energy of one molecule, eV, that execute() leaves out, beside the energy offset. */
     double getEnergyShift() const { return energyShift; }
@@ -42,7 +43,7 @@ private:
     void chooseLayout();
     void compile(const DeviceModel& model);
     void upload(const DeviceModel& model);
-    void setArguments(OpenMM::ComputeArray& atoms);
+    void setArguments(OpenMM::ComputeArray& atoms, OpenMM::ComputeArray& failure);
     void addReal(OpenMM::ComputeKernel& kernel, double value);
     void setReal(OpenMM::ComputeKernel& kernel, int index, double value);
     void initializeReal(OpenMM::ComputeArray& array, size_t size, const char* name);

@@ -5,7 +5,7 @@
  * kreal is the type of the model's arithmetic, float or double, whatever the precision of the positions (`real`).
  *
  * Defined by the host: KREAL, KERNEL_FUNCTION (2 nu, or 0 for the squared exponential), POWER_FUNCTION, ROWS,
- * PANELS, FORCE_LIMIT, and as needed HAS_ENERGY_COEFFICIENTS, HAS_DERIVATIVE.
+ * PANELS, and as needed HAS_ENERGY_COEFFICIENTS, HAS_DERIVATIVE.
  */
 
 typedef KREAL kreal;
@@ -65,10 +65,12 @@ DEVICE void radialFunctions(kreal a2, kreal* g0, kreal* g1, kreal* g2) {
 #endif
 }
 
-/** Fixed point of a force; what is not finite becomes large enough to be seen, and cannot cancel by overflow. */
+/** False for what is not finite, too. */
+DEVICE int isBelow(kreal force, kreal limit) {
+    return force > -limit && force < limit;
+}
+
 DEVICE mm_ulong toFixedPoint(kreal force) {
-    if (!(force > -(kreal) FORCE_LIMIT && force < (kreal) FORCE_LIMIT))
-        force = (force > 0 ? (kreal) FORCE_LIMIT : -(kreal) FORCE_LIMIT);
     return (mm_ulong) (mm_long) (force*(kreal) 0x100000000);
 }
 
@@ -266,14 +268,17 @@ KERNEL void computeTiles(int numRows, int numTiles, int numSlices, int numBlocks
  * inversePairs [permutation][entry]  where the permuted descriptor holds the entry
  * forceScale, energyScale            scale parameter and units; derivativeScale: units alone
  * energyShift                        of all molecules, left out of the energy
+ * forceLimit                         what a pair may add without an overflow of an atom's fixed-point sum
+ * failure                            OUT  set to 1 if the energy or a force is not finite; such forces are left out
  */
 KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int numPermutations, kreal power, int numTiles,
         int numSlices, int includeForces, kreal forceScale, kreal energyScale, kreal derivativeScale,
-        kreal energyShift, int derivativeIndex, GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection,
+        kreal energyShift, kreal forceLimit, int derivativeIndex, int paddedNumAtoms,
+        GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection,
         GLOBAL const int* RESTRICT atoms, GLOBAL const int2* RESTRICT pairs, GLOBAL const int* RESTRICT inversePairs,
         GLOBAL const kreal* RESTRICT scale, GLOBAL const kreal* RESTRICT offset, GLOBAL const kreal* RESTRICT gradient,
         GLOBAL const kreal* RESTRICT energies, GLOBAL mm_ulong* RESTRICT forceBuffers,
-        GLOBAL mixed* RESTRICT energyBuffer
+        GLOBAL mixed* RESTRICT energyBuffer, GLOBAL int* RESTRICT failure
 #ifdef HAS_DERIVATIVE
         , GLOBAL mixed* RESTRICT derivativeBuffer
 #endif
@@ -318,12 +323,17 @@ KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int nu
             const kreal y = scale[entry]*inversePower(r2, power);
             // dE/dq = sum (w1 x + w2 u) - q sum w1; dq/dr_i = -p s v r^-(p+2) (r_i - r_j).
             const kreal factor = forceScale*(total-(y-offset[entry])*weight)*power*y/r2;
-            ATOMIC_ADD(&forceBuffers[i], toFixedPoint(factor*dx));
-            ATOMIC_ADD(&forceBuffers[i+PADDED_NUM_ATOMS], toFixedPoint(factor*dy));
-            ATOMIC_ADD(&forceBuffers[i+2*PADDED_NUM_ATOMS], toFixedPoint(factor*dz));
-            ATOMIC_ADD(&forceBuffers[j], toFixedPoint(-factor*dx));
-            ATOMIC_ADD(&forceBuffers[j+PADDED_NUM_ATOMS], toFixedPoint(-factor*dy));
-            ATOMIC_ADD(&forceBuffers[j+2*PADDED_NUM_ATOMS], toFixedPoint(-factor*dz));
+            const kreal fx = factor*dx, fy = factor*dy, fz = factor*dz;
+            if (isBelow(fx, forceLimit) && isBelow(fy, forceLimit) && isBelow(fz, forceLimit)) {
+                ATOMIC_ADD(&forceBuffers[i], toFixedPoint(fx));
+                ATOMIC_ADD(&forceBuffers[i+paddedNumAtoms], toFixedPoint(fy));
+                ATOMIC_ADD(&forceBuffers[i+2*paddedNumAtoms], toFixedPoint(fz));
+                ATOMIC_ADD(&forceBuffers[j], toFixedPoint(-fx));
+                ATOMIC_ADD(&forceBuffers[j+paddedNumAtoms], toFixedPoint(-fy));
+                ATOMIC_ADD(&forceBuffers[j+2*paddedNumAtoms], toFixedPoint(-fz));
+            }
+            else
+                failure[0] = 1;
         }
         SYNC_THREADS
     }
@@ -342,6 +352,8 @@ KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int nu
             SYNC_THREADS
         }
         if (thread == 0) {
+            if (!(sums[0]-sums[0] == 0))
+                failure[0] = 1;
             energyBuffer[0] += (mixed) (energyScale*(sums[0]-energyShift));
 #ifdef HAS_DERIVATIVE
             derivativeBuffer[derivativeIndex] += (mixed) (derivativeScale*(sums[0]-energyShift));

@@ -56,7 +56,7 @@ private:
  * Evaluates a KMLForce for one Context: holds the opened model, scratch memory and the particles, and converts between
  * OpenMM's units (nm, kJ/mol) and the engine's (Angstrom, eV). Used by one thread at a time.
  */
-class Evaluator {
+class KML_EXPORT Evaluator {
 public:
     /** @throws OpenMMException  if the model is damaged or does not fit the particles */
     Evaluator(const KMLForce& force, int numSystemParticles);

@@ -17,9 +17,9 @@ namespace OpenMMKML {
 /**
  * Evaluates a KMLForce in one Context, by one of two routes:
  *
- * - a compute kernel of the platform, where it registered one (Reference and CPU);
+ * - a compute kernel of the platform, where it registered one (Reference, CPU; GPUs in libraries of their own);
  * - else the base class, which works on every platform: it brings the positions to the host, calls computeForce() and
- *   takes the forces back.
+ *   takes the forces back. Also where a device cannot run its compute kernel; getWarnings() then says why.
  */
 class KMLForceImpl : public OpenMM::CustomCPPForceImpl {
 public:
@@ -36,10 +36,16 @@ public:
     std::vector<std::pair<int, int>> getBondedParticles() const override;
     void updateParametersInContext(OpenMM::ContextImpl& context);
 
-    /** For tests: send every new Context along the route of the base class. */
-    static void forceBaseClassRoute(bool yes);
+    /** For tests: base class always; compute kernels of a device even if the host is faster; and as if they failed. */
+    enum Route { USUAL = 0, BASE_CLASS = 1, DEVICE = 2, FAILING_DEVICE = 3 };
+    /** Which way new Contexts go. */
+    static void setRoute(Route newRoute);
+    /** Why Contexts of this process left their device's compute kernel for the base class, without repetition. */
+    static std::vector<std::string> getWarnings();
 
 private:
+    bool initializeKernel(OpenMM::ContextImpl& context, std::string& failure);
+
     const KMLForce& owner;
     bool ownKernel = false;
     OpenMM::Kernel kernel;

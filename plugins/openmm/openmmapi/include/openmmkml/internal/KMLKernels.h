@@ -6,6 +6,7 @@
 #include "openmm/System.h"
 #include "openmm/internal/ContextImpl.h"
 #include "openmmkml/KMLForce.h"
+#include "openmmkml/internal/export.h"
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,10 @@ public:
 
     /** Read the force; called once, before execute(). */
     virtual void initialize(const OpenMM::System& system, const KMLForce& force) = 0;
+    /** Whether the host may evaluate the force instead if initialize() fails: the failure is the device's. */
+    virtual bool isReplaceable() const { return false; }
+    /** Whether the host would be faster, since the device is a processor. */
+    virtual bool isSlowerThanHost() const { return false; }
     /** Add forces and the derivative by the scale parameter to the Context and return the energy, kJ/mol. */
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
     /** Read the force again. Leaves everything as it was if that fails. */
