@@ -33,8 +33,8 @@ def test_script_runs(script, tmp_path):
     shutil.copy(PDB, tmp_path)
     shutil.copy(FORCE_FIELD, tmp_path)
     (tmp_path / "script.py").write_text(script, encoding="utf-8")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     result = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
     )
     assert result.returncode == 0, result.stderr

@@ -161,6 +161,15 @@ def test_constraints_within_the_molecule_are_removed_and_no_others(potential):
     assert mixed.getNumConstraints() == 3 * 80  # rigid water
 
 
+def test_constraints_that_were_kept_are_refused_by_the_context(potential):
+    topology, positions, classical = ethanol_in_water()
+    mixed = potential.createMixedSystem(
+        topology, classical, ethanol_atoms(topology), removeConstraints=False, positions=positions
+    )
+    with pytest.raises(openmm.OpenMMException, match=r"KMLForce: the distance of particles \d and \d is constrained"):
+        energy(mixed, positions)
+
+
 @pytest.mark.parametrize("n_ethanol", [1, 2])
 def test_interpolation_has_both_ends_and_a_straight_line_between(potential, n_ethanol):
     topology, positions, classical = ethanol_in_water(n_ethanol, constraints=None)
