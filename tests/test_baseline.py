@@ -14,10 +14,12 @@ from trained import DATA, ethanol_data, ethanol_minimum, ethanol_potential, fit
 from openmm_kml import reference
 from openmm_kml._engine import Engine
 from openmm_kml.cli import main
+from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, WeightFileError
 from openmm_kml.interfaces import baseline as baselines
 from openmm_kml.interfaces.ase import KMLCalculator
 from openmm_kml.interfaces.openmm import KMLForce
+from openmm_kml.md.start import read_start
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import Baseline, baseline_of, from_bytes, save, to_bytes, with_baseline_added
 
@@ -292,6 +294,21 @@ def test_a_difference_may_be_replaced_by_another_to_the_same_baseline(delta):
         force.setPotential(KernelPotential.from_bytes(to_bytes(foreign), delta=True))
 
 
+def test_a_difference_acts_inside_a_larger_system(delta):
+    """The statement is the user's: the System holds the baseline's terms among others."""
+    particles = [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    system = openmm.System()
+    for _ in range(10):
+        system.addParticle(1.0)
+    system.addForce(KMLForce(delta, particles, baseline_added=True))
+    positions = np.zeros((10, 3))
+    positions[particles] = ethanol_minimum()
+    expected = KernelPotential.load(delta, delta=True).evaluate(ethanol_minimum())
+    energy, forces = energy_and_forces(context_for(system, positions))
+    assert energy == pytest.approx(expected.energy, rel=1e-12)
+    np.testing.assert_allclose(forces[particles], expected.forces, atol=1e-9)
+
+
 # --- what cannot be a baseline
 
 
@@ -394,7 +411,23 @@ def test_the_command_line_trains_tests_and_runs(tmp_path, mm, capsys):
     assert main([*words, "--ensemble", "nve", "--minimize", "--timestep", "0.25", "--baseline", str(mm)]) == 0
     rows = np.genfromtxt(run / "energies.csv", delimiter=",", names=True)
     assert np.ptp(rows["total_energy_eV"]) < 0.01
-    assert rows["potential_energy_eV"].min() < -4000  # of the whole molecule, not of the difference
+    pdb = app.PDBFile(str(run / "start.pdb"))
+    assert pdb.topology.getNumAtoms() == 9
+    difference = KernelPotential.load(model, delta=True)
+    frames = np.frombuffer((run / "trajectory.dcd").read_bytes()[276:], "<f4").reshape(-1, 3, 11)[:, :, 1:-1]
+    frames = frames.transpose(0, 2, 1).astype(float)
+    expected = difference.evaluate_batch(frames).energy + baselines.evaluate_baseline(classical(), frames)[0]
+    np.testing.assert_allclose(rows["potential_energy_eV"], expected, atol=1e-4)  # frames in single precision
+
+
+def test_a_run_with_a_baseline_needs_the_models_order(tmp_path, mm, delta, capsys):
+    atoms = read_start(FOLDER / "ethanol.pdb")
+    order = [8, 2, 4, 0, 3, 6, 1, 7, 5]
+    lines = [f"{symbol(atoms.numbers[k])} " + " ".join(map(str, atoms.positions[k])) for k in order]
+    (tmp_path / "start.xyz").write_text("9\n\n" + "\n".join(lines) + "\n")
+    words = ["md", str(delta), str(tmp_path / "start.xyz"), "-o", str(tmp_path / "run"), "--baseline", str(mm)]
+    assert main(words) == 2
+    assert "must stand in the model's order" in capsys.readouterr().err
 
 
 def test_the_command_line_does_not_forget(tmp_path, mm, delta, capsys):

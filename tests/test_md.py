@@ -18,7 +18,7 @@ from openmm_kml.cli import main
 from openmm_kml.elements import symbol
 from openmm_kml.md.checkpoint import read_checkpoint
 from openmm_kml.md.guard import Guard
-from openmm_kml.md.outputs import Table
+from openmm_kml.md.outputs import DCD, Table
 from openmm_kml.md.start import pdb_text, read_start
 from openmm_kml.md.system import build_integrator
 from openmm_kml.weights import save
@@ -392,3 +392,17 @@ def test_the_directory_of_the_summary_is_where_the_files_are(inputs, tmp_path, c
     assert "ns/day" in err
     for line in out.splitlines()[1:]:
         assert Path(line.split()[0]).exists()
+
+
+def test_a_trajectory_goes_on_past_the_steps_that_its_header_can_count(inputs, tmp_path):
+    """The header of DCD has 31 bits for the step."""
+    topology, path = read_start(inputs[1]).topology, tmp_path / "long.dcd"
+    interval, mark = 2**30, {"size": 0, "frames": 0}
+    for n_frames in (3, 6):
+        trajectory = DCD(path, topology, 0.0005, interval, **mark)
+        while mark["frames"] < n_frames:
+            trajectory.write(ethanol_minimum())
+            mark = trajectory.mark()
+        trajectory.close()
+    count, frames = dcd_frames(path)
+    assert count == len(frames) == 6

@@ -50,7 +50,8 @@ class DCD:
             self._file.seek(8)
             self._file.write(struct.pack("<i", frames))
             self._file.seek(20)
-            self._file.write(struct.pack("<i", max(frames - 1, 0) * interval))
+            last = max(frames - 1, 0) * interval
+            self._file.write(struct.pack("<i", min(last, 2**31 - 1)))  # OpenMM mends longer runs at the next frame
         self._dcd = app.DCDFile(self._file, topology, timestep, 0, interval, append=size > 0)
 
     def write(self, positions):

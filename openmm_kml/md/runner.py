@@ -89,6 +89,8 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     platform = find_platform(settings.platform)
     start = read_start(start_path)
     particles = model_order(potential, start)
+    if baseline is not None and particles != tuple(range(len(particles))):
+        raise ValueError(f"with a baseline, the atoms of {start_path} must stand in the model's order; they do not")
     system = build_system(potential, start, particles, settings.n_threads, baseline)
     identity = _identity(potential, start, particles, settings, platform, baseline)
     directory = Path(directory)
