@@ -61,20 +61,6 @@ def constraints_without_bonds(system, atoms):
     return [pair for pair in _constraints_among(system, atoms) if frozenset(pair) not in bonded]
 
 
-def platform_named(name):
-    """Return the Platform of a name.
-
-    Raises
-    ------
-    ValueError
-        If this OpenMM has none of that name; the message lists those that it has.
-    """
-    names = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
-    if name not in names:
-        raise ValueError(f"there is no platform {name!r}; this OpenMM has {', '.join(names)}")
-    return openmm.Platform.getPlatformByName(name)
-
-
 def _walk(forces):
     """Yield forces and the variables inside of CustomCVForces, KMLForces as such."""
     for force in forces:
