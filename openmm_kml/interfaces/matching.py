@@ -84,7 +84,7 @@ def find_molecules(weights, topology, atoms=None, positions=None):
     connected = len(model.graph.components()) == 1
     whole = graph.subgraph(chosen)
     parts = whole.components() if connected else [tuple(range(len(chosen)))]
-    _check_bonds(model, whole, topology)
+    _check_bonds(model, whole)
     names = _Names(topology)
     return [_match(model, graph, tuple(chosen[k] for k in part), positions, names) for part in parts]
 
@@ -147,7 +147,7 @@ def _checked_atoms(graph, atoms):
     return chosen
 
 
-def _check_bonds(model, graph, topology):
+def _check_bonds(model, graph):
     n_bonds = sum(map(len, graph.neighbors))
     if n_bonds == 0 and any(model.graph.neighbors):
         raise ValueError(
