@@ -1,5 +1,6 @@
 """The weight file: what the trainer hands to the engines (docs/weight_file_format.md)."""
 
+import errno
 import json
 import math
 import os
@@ -267,6 +268,9 @@ def load(path):
 def write_atomically(path, data):
     """Write bytes to a file beside `path` and rename it onto `path` once they are on the disk."""
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # The rename would put a plain file where the device was.
+        raise OSError(errno.EINVAL, "not a plain file, so it cannot be replaced", str(path))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as stream:

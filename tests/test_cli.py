@@ -263,6 +263,12 @@ WRONG = {
     "output below a file": (lambda d, m: _train(d, "-o", f"{d}/m.safetensors"), "there is no directory"),
     "preset against an option": (lambda d, m: _train(d, "--preset", "sgdml", "--power", 2), "sgdml has power 1.0"),
     "too little memory": (lambda d, m: _train(d, "--solver", "direct", "--memory-limit", "1kB"), "iterative"),
+    "output is the data": (lambda d, m: _train(d, "-o", d), "water.xyz is an input, too; name another file"),
+    "report is the output": (lambda d, m: _train(d, "--json", "./m.safetensors"), "is the weight file, too"),
+    "output is a device": (lambda d, m: _train(d, "-o", "/dev/null"), "/dev/null is a device or a pipe"),
+    "report is the model": (lambda d, m: ["info", m, "--json", m], "water.safetensors is an input, too"),
+    "report is the picture": (lambda d, m: ["test", m, d, "--json", "p.png", "--plot", "p.png"], "is the report, too"),
+    "converted onto itself": (lambda d, m: ["convert", d, d], "water.xyz is an input, too"),
     "unknown unit": (lambda d, m: _train(d, "--energy-unit", "erg"), "'erg' is not a unit of energy known here"),
     "unknown option": (lambda d, m: _train(d, "--frobnicate"), "unrecognized arguments: --frobnicate"),
     "not a number": (lambda d, m: _train(d, "--length-scale", "-3"), "-3 is not a number above zero"),
@@ -277,6 +283,10 @@ WRONG = {
     "data of another molecule": (lambda d, m: ["test", "other.safetensors", d], "the model is for the atoms C2OH6"),
     "held-out of another file": (lambda d, m: ["test", m, "other.xyz", "--held-out"], "is not the file that"),
     "picture of no kind": (lambda d, m: ["test", m, d, "--plot", "p.abc"], "p.abc has no ending of a picture"),
+    "curve of no kind": (
+        lambda d, m: ["learning-curve", d, "--sizes", "5000", "--plot", "p.abc"],
+        "p.abc has no ending of a picture",  # and not that there are too few frames: found before any work
+    ),
     "curve without sizes": (lambda d, m: ["learning-curve", d], "required: --sizes"),
     "curve of size zero": (lambda d, m: ["learning-curve", d, "--sizes", "0,5"], "above zero; 0 came"),
     "convert something else": (lambda d, m: ["convert", d, "m.safetensors"], "is not a .npz archive"),

@@ -114,3 +114,11 @@ def test_both_readers_agree_on_what_is_valid(position, value):
         except WeightFileError:
             verdicts.add("refused")
     assert len(verdicts) == 1
+
+
+def test_a_device_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a plain file"):
+        wf.save(MODELS["water-exchange"], pipe)
+    assert pipe.is_fifo()

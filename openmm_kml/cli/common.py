@@ -87,18 +87,39 @@ def section(provenance, name):
     return part if isinstance(part, dict) else {}
 
 
-def check_output(path, what="output"):
-    """Raise an error unless a file can be written at this path; nothing is left behind.
+def check_outputs(outputs, inputs=()):
+    """Raise an error unless each output of a command can be written, to a file of its own; nothing is left behind.
+
+    Parameters
+    ----------
+    outputs : dict
+        What it is -> path, or None where it is not wanted.
+    inputs : iterable of path or None
+        Files that the command reads: no output may replace them.
 
     Raises
     ------
     ValueError
-        If the path is a directory, or its directory is missing or does not let a file be made.
+        If an output is also an input or another output, is a directory or a device, or its directory is missing or
+        does not let a file be made.
     """
-    if path is None:
-        return
+    taken = {path.resolve(): "an input" for path in inputs if path is not None}
+    for what, path in outputs.items():
+        if path is None:
+            continue
+        _check_output(path, what)
+        place = path.resolve()
+        if place in taken:
+            raise ValueError(f"{path} is {taken[place]}, too; name another file for the {what}")
+        taken[place] = f"the {what}"
+
+
+def _check_output(path, what):
     if path.is_dir():
         raise ValueError(f"{path} is a directory; name a file for the {what}")
+    # A finished file is renamed into its place, which would put a plain file where the device was.
+    if path.parent.resolve() == Path("/dev") or (path.exists() and not path.is_file()):
+        raise ValueError(f"{path} is a device or a pipe, which cannot be replaced; name a plain file for the {what}")
     if not path.parent.is_dir():
         raise ValueError(f"the {what} {path} cannot be written: there is no directory {path.parent}; create it first")
     try:
@@ -107,6 +128,14 @@ def check_output(path, what="output"):
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"the {what} {path} cannot be written: {reason} in {path.parent.resolve()}") from None
+
+
+def check_picture(path):
+    """Raise `ValueError` if a picture cannot be written under this name; do nothing without one."""
+    if path is not None:
+        from openmm_kml.plots import check_format
+
+        check_format(path)
 
 
 def write_json(path, content):

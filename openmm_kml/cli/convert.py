@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from openmm_kml.cli.common import add_command, add_json_option, check_output, energy_unit, length_unit, write_json
+from openmm_kml.cli.common import add_command, add_json_option, check_outputs, energy_unit, length_unit, write_json
 
 
 def add_parser(subparsers):
@@ -30,8 +30,7 @@ def add_parser(subparsers):
 
 
 def run(args):
-    check_output(args.output, "weight file")
-    check_output(args.json, "report")
+    check_outputs({"weight file": args.output, "report": args.json}, (args.source,))
 
     from openmm_kml.convert import convert_sgdml
     from openmm_kml.structures import formula

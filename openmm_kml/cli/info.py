@@ -6,7 +6,7 @@ from openmm_kml.cli.common import (
     ERROR_KEYS,
     add_command,
     add_json_option,
-    check_output,
+    check_outputs,
     print_errors,
     print_symmetries,
     section,
@@ -28,7 +28,7 @@ def add_parser(subparsers):
 
 
 def run(args):
-    check_output(args.json, "report")
+    check_outputs({"report": args.json}, (args.model,))
 
     from openmm_kml.elements import formula, symbol
     from openmm_kml.weights import load

@@ -6,7 +6,8 @@ from openmm_kml.cli.common import (
     add_command,
     add_data_options,
     add_json_option,
-    check_output,
+    check_outputs,
+    check_picture,
     int_list,
     natural,
     print_table,
@@ -39,8 +40,8 @@ def add_parser(subparsers):
 
 
 def run(args):
-    check_output(args.json, "report")
-    check_output(args.plot, "picture")
+    check_outputs({"report": args.json, "picture": args.plot}, (args.data,))
+    check_picture(args.plot)
     if min(args.sizes) < 1:
         raise ValueError(f"--sizes must be numbers of training points above zero; {min(args.sizes)} came")
     if args.n_test == 0:

@@ -8,7 +8,8 @@ from openmm_kml.cli.common import (
     add_data_options,
     add_json_option,
     add_threads_option,
-    check_output,
+    check_outputs,
+    check_picture,
     evaluate,
     print_errors,
     read_data,
@@ -43,8 +44,8 @@ def add_parser(subparsers):
 
 
 def run(args):
-    check_output(args.json, "report")
-    check_output(args.plot, "picture")
+    check_outputs({"report": args.json, "picture": args.plot}, (args.model, args.data, args.baseline))
+    check_picture(args.plot)
 
     from openmm_kml.errors import DataError
     from openmm_kml.metrics import errors

@@ -9,7 +9,7 @@ from openmm_kml.cli.common import (
     add_command,
     add_data_options,
     add_json_option,
-    check_output,
+    check_outputs,
     evaluate,
     natural,
     positive_int,
@@ -57,9 +57,8 @@ def train_description():
 
 
 def run(args):
-    check_output(args.output, "weight file")
-    check_output(args.json, "report")
-    check_output(args.checkpoint, "checkpoint")
+    outputs = {"weight file": args.output, "report": args.json, "checkpoint": args.checkpoint}
+    check_outputs(outputs, (args.data, args.baseline))
     molecules = read_data(args)
     train, validation, test = _split(args, molecules)
     say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
