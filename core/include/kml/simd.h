@@ -79,32 +79,39 @@ KML_INLINE double lane_sum(Real<L> v) {
     return s[0];
 }
 
+/** The lanes `at...` of a and b, counted through both. (GCC has Clang's way of saying it from version 12 on only.) */
+template <int L, int... at>
+KML_INLINE Real<L> shuffle(Real<L> a, Real<L> b) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, at...);
+#else
+    return __builtin_shuffle(a, b, Integer<L>{at...});
+#endif
+}
+
 /** Lane l of the result is the sum over the lanes of v[l]: L sums for some 3 L instructions. */
 template <int L>
 KML_INLINE Real<L> lane_sums(const Real<L>* v) {
     if constexpr (L == 2) {
-        return __builtin_shufflevector(v[0], v[1], 0, 2) + __builtin_shufflevector(v[0], v[1], 1, 3);
+        return shuffle<2, 0, 2>(v[0], v[1]) + shuffle<2, 1, 3>(v[0], v[1]);
     } else if constexpr (L == 4) {
         Real<4> s[2];
         for (int k = 0; k < 2; ++k) {
             const Real<4> a = v[2 * k], b = v[2 * k + 1];
-            s[k] = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
+            s[k] = shuffle<4, 0, 4, 2, 6>(a, b) + shuffle<4, 1, 5, 3, 7>(a, b);
         }
-        return __builtin_shufflevector(s[0], s[1], 0, 1, 4, 5) + __builtin_shufflevector(s[0], s[1], 2, 3, 6, 7);
+        return shuffle<4, 0, 1, 4, 5>(s[0], s[1]) + shuffle<4, 2, 3, 6, 7>(s[0], s[1]);
     } else {
         Real<8> s[4], t[2];
         for (int k = 0; k < 4; ++k) {
             const Real<8> a = v[2 * k], b = v[2 * k + 1];
-            s[k] = __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14) +
-                   __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+            s[k] = shuffle<8, 0, 8, 2, 10, 4, 12, 6, 14>(a, b) + shuffle<8, 1, 9, 3, 11, 5, 13, 7, 15>(a, b);
         }
         for (int k = 0; k < 2; ++k) {
             const Real<8> a = s[2 * k], b = s[2 * k + 1];
-            t[k] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) +
-                   __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+            t[k] = shuffle<8, 0, 1, 8, 9, 4, 5, 12, 13>(a, b) + shuffle<8, 2, 3, 10, 11, 6, 7, 14, 15>(a, b);
         }
-        return __builtin_shufflevector(t[0], t[1], 0, 1, 2, 3, 8, 9, 10, 11) +
-               __builtin_shufflevector(t[0], t[1], 4, 5, 6, 7, 12, 13, 14, 15);
+        return shuffle<8, 0, 1, 2, 3, 8, 9, 10, 11>(t[0], t[1]) + shuffle<8, 4, 5, 6, 7, 12, 13, 14, 15>(t[0], t[1]);
     }
 }
 
