@@ -8,7 +8,7 @@ from checks import four_point_difference
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.errors import TrainingError
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.training import GDMLOptions, checkpoint, direct, estimate_memory, fit_gdml, iterative
+from openmm_kml.training import GDMLOptions, checkpoint, direct, estimate_memory, fit_gdml, iterative, memory, trainer
 from openmm_kml.training.assembly import kernel_columns, kernel_matrix, matrix_size, mean_force_diagonal
 from openmm_kml.training.direct import DirectSystem, cholesky_in_place
 from openmm_kml.training.geometry import build_geometry
@@ -205,6 +205,20 @@ def test_auto_takes_the_iterative_solver_when_memory_does_not_suffice(molecules)
     assert fit_gdml(molecules, molecules, large).report["solver"]["name"] == "direct"
 
 
+def test_pages_of_files_that_the_system_may_drop_are_available(tmp_path, monkeypatch):
+    files = {
+        "memory.max": "3000000",
+        "memory.current": "2900000",
+        "memory.stat": "anon 400000\ninactive_file 2000000\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.available_memory() == 2_100_000
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.available_memory() > 2_100_000
+
+
 # --- the iterative solver
 
 FIXED = {"power": 0.5, "kernel": "matern92", "length_scale": 1.3, "regularization": 1e-5, "energies": True}
@@ -272,7 +286,53 @@ def test_an_interrupted_solution_goes_on_from_its_checkpoint(system, tmp_path, m
     np.testing.assert_array_equal(resumed, whole)
     assert resumed_info == info
     assert len(calls) == info["iterations"] + 1  # nothing was done twice but the step that was interrupted
-    assert not path.exists()
+    # What is solved stays until the model is safe: a kill before that costs nothing.
+    again, _ = solve_iterative(system, 1e-5, y, 1e-9, 20, checkpoint=path, digest="a")
+    np.testing.assert_array_equal(again, whole)
+    assert len(calls) == info["iterations"] + 1
+
+
+def test_a_resumed_solution_keeps_its_preconditioner_whatever_memory_is_free_now(system, tmp_path, monkeypatch):
+    y = np.random.default_rng(2).normal(size=system.size)
+    whole, info = solve_iterative(system, 1e-5, y, 1e-9, 20)
+    monkeypatch.setattr(iterative, "MAX_ITERATIONS", 5)
+    path = tmp_path / "solver.npz"
+    with pytest.raises(TrainingError, match="did not reach"):
+        solve_iterative(system, 1e-5, y, 1e-9, 20, checkpoint=path, digest="a")
+    monkeypatch.undo()
+    resumed, resumed_info = solve_iterative(system, 1e-5, y, 1e-9, 7, checkpoint=path, digest="a")
+    np.testing.assert_array_equal(resumed, whole)
+    assert resumed_info == info
+
+
+def test_a_training_goes_on_from_its_checkpoint_when_less_memory_is_free(tmp_path, monkeypatch):
+    molecules = synthetic.frames("NH3", 12)
+    path = tmp_path / "solver.npz"
+    options = GDMLOptions(**FIXED, solver="iterative", tolerance=1e-10, checkpoint=path, progress=False)
+    whole = fit_gdml(molecules, molecules, options).report["solver"]
+    path.unlink()
+    with monkeypatch.context() as context:
+        context.setattr(iterative, "MAX_ITERATIONS", 1)
+        with pytest.raises(TrainingError, match="did not reach"):
+            fit_gdml(molecules, molecules, options)
+    monkeypatch.setattr(trainer, "available_memory", lambda: 10**5)
+    assert fit_gdml(molecules, molecules, options).report["solver"]["iterations"] == whole["iterations"]
+
+
+def test_a_training_that_fails_is_not_done_twice(monkeypatch):
+    molecules = synthetic.frames("NH3", 12)
+    monkeypatch.setattr(iterative, "MAX_ITERATIONS", 1)
+    solve, calls = trainer.solve_iterative, []
+    monkeypatch.setattr(trainer, "solve_iterative", lambda *arguments: calls.append(1) or solve(*arguments))
+    options = GDMLOptions(**FIXED, solver="iterative", tolerance=1e-12, progress=False)
+    with pytest.raises(TrainingError, match="did not reach"):
+        fit_gdml(molecules, molecules, options)
+    assert len(calls) == 1
+
+
+def test_a_preconditioner_below_rounding_names_the_remedy(system):
+    with pytest.raises(TrainingError, match=r"matern92.*raise the regularization"):
+        solve_iterative(system, 1e-25, np.ones(system.size), 1e-6, system.size)
 
 
 def test_checkpoints_are_written_now_and_then(system, tmp_path, monkeypatch):
@@ -281,14 +341,14 @@ def test_checkpoints_are_written_now_and_then(system, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "write_atomically", lambda path, data: written.append(path))
     y = np.random.default_rng(2).normal(size=system.size)
     _, info = solve_iterative(system, 1e-3, y, 1e-6, 20, checkpoint=tmp_path / "c", digest="a")
-    assert len(written) == info["iterations"]
+    assert len(written) == info["iterations"] + 1  # and the solution
 
 
 def test_a_checkpoint_of_other_data_is_refused_and_kept(system, tmp_path):
     path = tmp_path / "c"
     file = checkpoint.Checkpoint(path, "other")
     state = {name: np.zeros(system.size) for name in ("solution", "residual", "direction")}
-    file.write(state | {"iteration": 3, "product": 1.0})
+    file.write(state | {"iteration": 3, "product": 1.0, "columns": 20})
     before = path.read_bytes()
     with pytest.raises(TrainingError, match="belongs to other data"):
         solve_iterative(system, 1e-3, np.ones(system.size), 1e-6, 20, checkpoint=path, digest="a")

@@ -93,6 +93,8 @@ def run(args):
         "errors": measured,
     }
     save(dataclasses.replace(fit.weights, provenance=provenance, baseline=baseline), args.output)
+    if args.checkpoint is not None and fit.report["solver"]["name"] == "iterative":
+        args.checkpoint.unlink(missing_ok=True)  # not before: a kill must cost nothing
     write_json(args.json, {"model": str(args.output), "errors": measured, "split": provenance["split"], **fit.report})
     print_errors(list(measured.items()))
     say(f"\nwrote {args.output}. Next:")

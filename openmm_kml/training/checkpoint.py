@@ -51,7 +51,9 @@ class Checkpoint:
                 digest = str(data["digest"])
                 state = {name: data[name] for name in _VECTORS}
                 state["iteration"], state["product"] = int(data["iteration"]), float(data["product"])
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+                state["columns"] = int(data["columns"])
+        # Python 3.10 raises AttributeError where later ones raise TypeError: a lone array is no context manager.
+        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{self.path} is not a checkpoint of the iterative solver ({error}); delete it or name another file"
             ) from None
@@ -74,8 +76,3 @@ class Checkpoint:
         """Write the state if the last writing is `SECONDS_BETWEEN` ago."""
         if time.monotonic() - self.written >= SECONDS_BETWEEN:
             self.write(state)
-
-    def remove(self):
-        """Remove the file: the solution is complete."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)

@@ -101,7 +101,13 @@ class IterativeSystem:
         L = self._nystrom(n_columns, np.random.default_rng(seed))
         small = L.T @ L
         small[np.diag_indices_from(small)] += regularization
-        factor = cholesky(small, lower=True, overwrite_a=True, check_finite=False)
+        try:
+            factor = cholesky(small, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            raise TrainingError(
+                f"the preconditioner of the {self.kernel.name} kernel matrix is not positive definite with "
+                f"regularization {regularization:.3g}: raise the regularization"
+            ) from None
 
         def apply(residual):
             inner = solve_triangular(factor, L.T @ residual, lower=True, check_finite=False)
@@ -162,7 +168,8 @@ def solve_iterative(system, regularization, targets, tolerance, n_columns, seed=
         Rank of the preconditioner.
     seed : int
     checkpoint : path, optional
-        Written every half minute and when interrupted; read again if its digest is the same; removed at the end.
+        Written every half minute, when interrupted and at the end; read again if its digest is the same. A state that
+        is read keeps the rank of the preconditioner that it was made with.
     digest : str
         What makes this linear system distinct.
 
@@ -182,7 +189,9 @@ def solve_iterative(system, regularization, targets, tolerance, n_columns, seed=
     file = Checkpoint(checkpoint, digest)
     norm = np.linalg.norm(targets)
     state = file.read(system.size)
-    precondition = system.preconditioner(regularization, n_columns, seed)
+    n_columns = n_columns if state is None else state["columns"]
+    solved = state is not None and np.linalg.norm(state["residual"]) <= tolerance * norm
+    precondition = None if solved else system.preconditioner(regularization, n_columns, seed)
     if state is None:
         z = precondition(targets)
         state = {
@@ -191,6 +200,7 @@ def solve_iterative(system, regularization, targets, tolerance, n_columns, seed=
             "residual": targets.copy(),
             "direction": z,
             "product": float(targets @ z),
+            "columns": n_columns,
         }
     with progress_bar(None, "conjugate gradients", system.progress) as bar:
         try:
@@ -205,10 +215,10 @@ def solve_iterative(system, regularization, targets, tolerance, n_columns, seed=
                 bar.update()
                 bar.set_postfix_str(f"residual {np.linalg.norm(state['residual']) / norm:.1e}", refresh=False)
                 file.write_now_and_then(state)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit, TrainingError):
             file.write(state)
             raise
-    file.remove()
+    file.write(state)
     info = {
         "iterations": int(state["iteration"]),
         "residual": float(np.linalg.norm(state["residual"]) / norm) if norm > 0 else 0.0,
@@ -237,4 +247,5 @@ def _step(system, regularization, precondition, state):
         "residual": residual,
         "direction": z + (product / state["product"]) * direction,
         "product": product,
+        "columns": state["columns"],
     }

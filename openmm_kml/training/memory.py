@@ -6,6 +6,7 @@ from pathlib import Path
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.assembly import matrix_size
 
+_CGROUP = Path("/sys/fs/cgroup")
 _BASE = 200 * 2**20  # interpreter, libraries, caches of chunks
 
 
@@ -36,13 +37,21 @@ def iterative_memory(n_rows, n_columns):
 
 def available_memory():
     """Return the bytes that this process may still use: those the system has free, within the limit of its group."""
-    free = _meminfo("MemAvailable:")
+    free = _field("/proc/meminfo", "MemAvailable:", 1024)
     if free is None:
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
+        free = _physical_memory()
+    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
     if limit is not None and used is not None:
+        # Pages of files that nobody uses are dropped when memory is wanted.
+        used -= _field(_CGROUP / "memory.stat", "inactive_file") or 0
         free = min(free, max(0, limit - used))
     return free
+
+
+def installed_memory():
+    """Return the bytes that the machine has, or that the group of this process may use."""
+    limit = _number(_CGROUP / "memory.max")
+    return _physical_memory() if limit is None else min(limit, _physical_memory())
 
 
 def check_memory(needed, limit, n_train, n_atoms):
@@ -70,14 +79,19 @@ def check_memory(needed, limit, n_train, n_atoms):
         )
 
 
-def _meminfo(field):
+def _physical_memory():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _field(path, name, factor=1):
+    """Return the number that follows a name in a table of the system, None where there is none."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path(path).read_text().splitlines()
     except OSError:
         return None
     for line in lines:
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
+        if line.startswith(name):
+            return int(line.split()[1]) * factor
     return None
 
 

@@ -44,7 +44,8 @@ class GDMLOptions:
     n_threads : int, optional
         All processors that the process may use when None. The same number gives the same bytes.
     checkpoint : path, optional
-        File of the iterative solver, from which an interrupted run goes on.
+        File of the iterative solver, from which an interrupted run goes on. In the end it holds the solution: delete
+        it when the model is saved.
     progress : bool
     """
 

@@ -10,10 +10,16 @@ from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.training.ard import fit_descriptor_weights
 from openmm_kml.training.assembly import matrix_size
 from openmm_kml.training.iterative import IterativeSystem, default_columns, solve_iterative
-from openmm_kml.training.memory import available_memory, check_memory, estimate_memory, iterative_memory
+from openmm_kml.training.memory import (
+    available_memory,
+    check_memory,
+    estimate_memory,
+    installed_memory,
+    iterative_memory,
+)
 from openmm_kml.training.model import Model
 from openmm_kml.training.progress import progress_bar
-from openmm_kml.training.published import LENGTH_SCALES, published_hyperparameters, walk_length_scales
+from openmm_kml.training.published import LENGTH_SCALES, walk_length_scales
 from openmm_kml.training.selection import CLOSE, choose
 from openmm_kml.training.trial import Choice, Judge, Workbench, descend_regularization
 
@@ -54,7 +60,9 @@ class Solver:
                     raise
                 self.direct = False
         if not self.direct:
-            memory = available_memory() // 2 if options.memory_limit is None else options.memory_limit
+            # From what is installed, for what is free changes by the minute, and the digits with it.
+            memory = min(installed_memory() // 3, available_memory() // 2)
+            memory = memory if options.memory_limit is None else options.memory_limit
             self.n_columns = default_columns(self.n_rows, memory)
             needed = iterative_memory(self.n_rows, self.n_columns)
         self.report = {"name": "direct" if self.direct else "iterative", "n_unknowns": self.n_rows, "memory": needed}
@@ -80,7 +88,7 @@ class Solver:
         )
         targets = problem.targets(hyperparameters.energies)
         parts = [geometry.x, geometry.dx, geometry.index, targets]
-        digest = hashlib.sha256(repr((hyperparameters, options.seed, self.n_columns)).encode())
+        digest = hashlib.sha256(repr((hyperparameters, options.seed)).encode())
         for part in parts:
             digest.update(np.ascontiguousarray(part).tobytes())
         solution, info = solve_iterative(
@@ -108,7 +116,7 @@ def train_published(problem, validation, options, n_threads):
     with progress_bar(len(scales), "length scales", options.progress) as bar:
         best = walk_length_scales(judge, scales, options.regularization, bar)
     if best is None:
-        solver(published_hyperparameters(scales[0], options.regularization))  # raises what went wrong
+        raise judge.failure
     return Outcome(judge.model, judge.model_errors, solver.report, judge.log)
 
 
@@ -150,7 +158,7 @@ def train_default(problem, validation, options, n_threads):
         if published is not None:
             walk_length_scales(judge, (published.hyperparameters.length_scale,))
     if judge.model is None:
-        solver(hyperparameters)  # raises what went wrong
+        raise judge.failure
     return Outcome(judge.model, judge.model_errors, solver.report, log + judge.log)
 
 

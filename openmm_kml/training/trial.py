@@ -91,6 +91,7 @@ class Judge:
         self.log = []
         self.model = None  # the best so far, with its errors
         self.model_errors = None
+        self.failure = None  # the first error: what to raise when no trial gave a model
         self._known = {}
 
     def errors(self, hyperparameters):
@@ -99,8 +100,9 @@ class Judge:
             try:
                 model = self.fit(hyperparameters)
                 errors = model.errors(self.validation)
-            except TrainingError:
+            except TrainingError as error:
                 model = errors = None
+                self.failure = self.failure or error
             self._known[hyperparameters] = errors
             self.log.append(self._entry(hyperparameters, errors, model))
             if model is not None and (self.model is None or errors[self.metric] < self.model_errors[self.metric]):
