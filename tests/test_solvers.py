@@ -15,6 +15,7 @@ from openmm_kml.training.geometry import build_geometry
 from openmm_kml.training.iterative import IterativeSystem, default_columns, solve_iterative
 from openmm_kml.training.permutations import close_group
 from openmm_kml.training.prediction import Coefficients, predict
+from openmm_kml.training.progress import progress_bar
 
 POWER, LENGTH_SCALE = 0.5, 1.3
 RTOL = 1e-12
@@ -383,3 +384,15 @@ def test_the_preconditioner_keeps_within_the_memory_given():
 def test_the_size_of_the_matrix():
     assert matrix_size(10, 9, True) == 280
     assert matrix_size(10, 9, False) == 270
+
+
+# --- progress
+
+
+def test_large_counts_are_shown_in_short(capsys):
+    with progress_bar(114_333_333_333, "Cholesky", True, " flop") as bar:
+        bar.update(57_000_000_000)
+        assert "57.0G/114G" in str(bar)
+    with progress_bar(12, "weights", True) as bar:
+        bar.update(3)
+        assert "3/12" in str(bar)

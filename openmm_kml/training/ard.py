@@ -78,7 +78,7 @@ def fit_descriptor_weights(problem, hyperparameters, n_threads, seed=0, progress
     logarithms = np.zeros(n_classes)
     rng = np.random.default_rng(seed)
     log = []
-    with progress_bar(len(STEPS) * n_classes, "descriptor weights", progress) as bar:
+    with progress_bar(len(STEPS) * n_classes, "descriptor weights", progress, " weights") as bar:
         for step in STEPS:
             splits = _splits(problem, n_threads, rng)
 

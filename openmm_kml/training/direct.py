@@ -91,7 +91,7 @@ def cholesky_in_place(K, n_threads=1, progress=False):
     # By panels of columns, each updated with all panels before it: large products, progress to show, and an interrupt
     # is heard in between. Kᵀ is in C order, hence the transposed view.
     transposed = K.T
-    with workers(n_threads) as run, progress_bar(n**3 // 3, "Cholesky", progress, unit="") as bar:
+    with workers(n_threads) as run, progress_bar(n**3 // 3, "Cholesky", progress, unit=" flop") as bar:
         for panel in pieces(n, _PANEL):
             start, stop = panel.start, panel.stop
             left = K[panel, :start]

@@ -202,7 +202,7 @@ def solve_iterative(system, regularization, targets, tolerance, n_columns, seed=
             "product": float(targets @ z),
             "columns": n_columns,
         }
-    with progress_bar(None, "conjugate gradients", system.progress) as bar:
+    with progress_bar(None, "conjugate gradients", system.progress, " iterations") as bar:
         try:
             while np.linalg.norm(state["residual"]) > tolerance * norm:
                 if state["iteration"] >= MAX_ITERATIONS:

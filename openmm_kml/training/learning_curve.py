@@ -40,7 +40,7 @@ def learning_curve(molecules, sizes, options=None, n_validation=200, n_test=None
     options = options or GDMLOptions()
     sizes, seeds = sorted(sizes), list(seeds)
     results = []
-    with progress_bar(len(sizes) * len(seeds), "learning curve", options.progress) as bar:
+    with progress_bar(len(sizes) * len(seeds), "learning curve", options.progress, " models") as bar:
         for seed in seeds:
             pool, validation, test = split(molecules, sizes[-1], n_validation, n_test, seed=seed)
             for size in sizes:

@@ -2,6 +2,8 @@
 
 from tqdm import tqdm
 
+_LARGE = 10_000  # counts from here on are shown as 11.4k, 32.0M, 114G
+
 
 def progress_bar(total, description, enabled, unit="it"):
     """Return a tqdm bar that shows itself after two seconds only, on standard error; silent when disabled."""
@@ -12,5 +14,6 @@ def progress_bar(total, description, enabled, unit="it"):
         delay=2.0,
         leave=False,
         unit=unit,
+        unit_scale=total is not None and total >= _LARGE,
         dynamic_ncols=True,
     )

@@ -75,7 +75,7 @@ def _matched_permutations(distances, numbers, progress):
     other_element = numbers[:, None] != numbers
     cost = np.zeros((n_frames, n_frames))
     found = {}
-    with progress_bar(n_frames * (n_frames - 1) // 2, "symmetries", progress) as bar:
+    with progress_bar(n_frames * (n_frames - 1) // 2, "symmetries", progress, " pairs") as bar:
         for i in range(n_frames - 1):
             similarity = np.matmul(vectors[i], vectors[i + 1 :].transpose(0, 2, 1))
             # Any assignment that keeps the elements apart is better than any that does not: |similarity| <= 1.

@@ -113,7 +113,7 @@ def train_published(problem, validation, options, n_threads):
         # One solution takes long: the length scale is chosen on as many points as the direct solver likes.
         scales = (_published_scale_on_few(problem, validation, options, n_threads),)
     judge = Judge(solver, validation, "forces_rmse", "final")
-    with progress_bar(len(scales), "length scales", options.progress) as bar:
+    with progress_bar(len(scales), "length scales", options.progress, " models") as bar:
         best = walk_length_scales(judge, scales, options.regularization, bar)
     if best is None:
         raise judge.failure
