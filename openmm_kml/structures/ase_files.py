@@ -17,12 +17,12 @@ def read(path, energy_unit=None, length_unit=None, energy_key=None, forces_key=N
     """Return the `MoleculeSet` of a file that ASE reads; see `openmm_kml.structures.read_molecules`."""
     energy = units.energy_factor(energy_unit or "eV")
     length = units.length_factor(length_unit or "Angstrom")
-    frames = _read_frames(path, progress)
+    frames = read_frames(path, progress)
     first = frames[0].numbers
     for index, atoms in enumerate(frames):
         _check_atoms(path, index, atoms, first)
-    energies = _Choice("energy", energy_key, [_energy_candidates(atoms) for atoms in frames]).values(path)
-    forces = _Choice("forces", forces_key, [_forces_candidates(atoms) for atoms in frames]).values(path)
+    energies = Choice("energy", energy_key, [energy_candidates(atoms) for atoms in frames]).values(path)
+    forces = Choice("forces", forces_key, [forces_candidates(atoms) for atoms in frames]).values(path)
     return MoleculeSet(
         first,
         np.array([atoms.positions for atoms in frames]) * length,
@@ -32,7 +32,7 @@ def read(path, energy_unit=None, length_unit=None, energy_key=None, forces_key=N
     )
 
 
-def _read_frames(path, progress):
+def read_frames(path, progress):
     from ase.io import iread
     from tqdm import tqdm
 
@@ -78,7 +78,7 @@ def _check_atoms(path, index, atoms, numbers):
         )
 
 
-def _energy_candidates(atoms):
+def energy_candidates(atoms):
     """Return the energies of a frame by name."""
     found = {}
     results = atoms.calc.results if atoms.calc is not None else {}
@@ -95,7 +95,7 @@ def _energy_candidates(atoms):
     return {name: float(np.reshape(value, ())) for name, value in found.items()}
 
 
-def _forces_candidates(atoms):
+def forces_candidates(atoms):
     """Return the forces of a frame by name."""
     found = {}
     results = atoms.calc.results if atoms.calc is not None else {}
@@ -108,13 +108,14 @@ def _forces_candidates(atoms):
     return found
 
 
-class _Choice:
+class Choice:
     """The one quantity of all frames that is meant, out of those found by name."""
 
-    def __init__(self, what, key, candidates):
+    def __init__(self, what, key, candidates, partial=False):
         self.what = what
         self.key = key
         self.candidates = candidates
+        self.partial = partial  # whether frames may lack the quantity
 
     def values(self, path):
         """Return one value for each frame, or None if no frame has any."""
@@ -124,6 +125,8 @@ class _Choice:
             if not names:
                 return None
             key = self._only_one(path, names)
+        if self.partial and any(key in found for found in self.candidates):
+            return [found.get(key) for found in self.candidates]
         for index, found in enumerate(self.candidates):
             if key not in found:
                 raise DataError(

@@ -50,7 +50,7 @@ def split(molecules, n_train, n_validation, n_test=None, seed=0):
     parts = []
     for count in (n_train, n_validation, len(rest) if n_test is None else n_test):
         size = min(count, len(rest))
-        chosen = _one_of_each_run(len(rest), size, rng)
+        chosen = one_of_each_run(len(rest), size, rng)
         parts.append(molecules[rng.permutation(rest[chosen])])
         rest = np.delete(rest, chosen)
     return tuple(parts)
@@ -65,7 +65,7 @@ def _stratum_key(molecules):
     return np.zeros(len(molecules))
 
 
-def _one_of_each_run(length, count, rng):
+def one_of_each_run(length, count, rng):
     """Return ``count`` increasing indices below ``length``, one drawn from each of ``count`` equal runs."""
     edges = (np.arange(count + 1) * length) // max(count, 1)
     return rng.integers(edges[:-1], edges[1:]) if count else np.zeros(0, dtype=np.intp)
