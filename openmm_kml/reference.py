@@ -11,6 +11,7 @@ from openmm_kml.descriptors.inverse_distances import (
     permuted_pairs,
 )
 from openmm_kml.kernels.radial import KERNELS
+from openmm_kml.reference_local import Sums, add_local_terms
 
 
 def evaluate(weights, positions):
@@ -48,6 +49,44 @@ def evaluate(weights, positions):
     virial = 0.5 * (virial + virial.transpose(0, 2, 1))
     lead = positions.shape[:-2]
     return energy.reshape(lead), forces.reshape(positions.shape), virial.reshape(*lead, 3, 3)
+
+
+def evaluate_structure(weights, positions, numbers, cell=None, pbc=False):
+    """Return energy, forces, virial and atomic energies of one structure by a model of local terms.
+
+    Parameters
+    ----------
+    weights : openmm_kml.weights.Weights
+        With `elements`.
+    positions : ndarray of shape (n_atoms, 3), Å
+    numbers : ndarray of int, shape (n_atoms,)
+        Atomic numbers.
+    cell : ndarray of shape (3, 3), Å, optional
+        Lattice vectors as rows.
+    pbc : bool or sequence of 3 bool
+        Which lattice vectors repeat the structure.
+
+    Returns
+    -------
+    energy : float, eV
+    forces : ndarray of shape (n_atoms, 3), eV/Å, -dE/dr
+    virial : ndarray of shape (3, 3), eV, -dE/dstrain
+    atomic_energies : ndarray of shape (n_atoms,), eV
+        They add up to the energy.
+
+    Raises
+    ------
+    ValueError
+        If an element is not in the model, or the cell has no volume.
+    openmm_kml.errors.WeightFileError
+        If the model is only the difference to a baseline, and nobody has said that this is added.
+    """
+    weights.check_complete()
+    positions = np.asarray(positions, dtype=float)
+    sums = Sums(len(positions))
+    add_local_terms(weights, positions, numbers, cell, pbc, sums)
+    sums.energies += [weights.atom_energies.get(int(z), 0.0) for z in numbers]
+    return float(sums.energies.sum()), sums.forces, sums.virial, sums.energies
 
 
 def _gdml(term, positions):

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import re
 import tempfile
@@ -16,6 +15,33 @@ from safetensors.numpy import load as _load_tensors
 from safetensors.numpy import save as _save_tensors
 
 from openmm_kml.errors import WeightFileError
+from openmm_kml.local_terms import (
+    LOCAL_TERMS,
+    RepulsionTerm,
+    Spline2Term,
+    Spline3Term,
+    checked_local,
+    is_finite_number,
+    is_integer,
+    pair_number,
+)
+
+__all__ = [
+    "Baseline",
+    "GDMLTerm",
+    "RepulsionTerm",
+    "Spline2Term",
+    "Spline3Term",
+    "Weights",
+    "baseline_of",
+    "from_bytes",
+    "load",
+    "pair_number",
+    "save",
+    "to_bytes",
+    "with_baseline_added",
+    "write_atomically",
+]
 
 FORMAT = "openmm-kml"
 FORMAT_VERSION = "1"
@@ -101,23 +127,27 @@ class Weights:
 
     Attributes
     ----------
-    species : ndarray of int, shape (n_atoms,)
-        Atomic number of each atom of the molecule, in order.
-    terms : tuple of GDMLTerm
-        The energy is their sum plus the one-body energies.
+    species : ndarray of int, shape (n_atoms,), optional
+        Model of one molecule: the atomic number of each atom, in order.
+    terms : tuple of GDMLTerm, or of Spline2Term, Spline3Term and RepulsionTerm
+        The energy is their sum plus the one-body energies. GDMLTerm needs `species`, the others need `elements`.
     atom_energies : dict
         Atomic number -> one-body energy in eV; elements that are missing count as zero.
     provenance : dict
         Where the model comes from: program version, digest of the data, errors, command. Never needed to evaluate.
     baseline : Baseline, optional
         What the model is the difference to; None when it is the whole energy.
+    elements : ndarray of int, shape (n,), optional
+        Model of any structure: the atomic numbers that it knows, ascending. Exactly one of `species` and `elements`
+        is given.
     """
 
-    species: np.ndarray
-    terms: tuple
+    species: np.ndarray | None = None
+    terms: tuple = ()
     atom_energies: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
     baseline: Baseline | None = None
+    elements: np.ndarray | None = None
 
     def check_complete(self):
         """Raise WeightFileError if the model is a difference and nobody has said that its baseline is added."""
@@ -136,20 +166,19 @@ def to_bytes(weights):
     weights = _checked(weights)
     tensors, terms = {}, []
     for k, term in enumerate(weights.terms):
-        terms.append(
-            {"kind": term.kind, "n_atoms": term.n_atoms} | {name: getattr(term, name) for name in term.scalars}
-        )
+        terms.append(_entry(term))
         for name in term.tensors + term.optional_tensors:
             value = getattr(term, name)
             if value is not None:
                 tensors[f"terms.{k}.{name}"] = value
     document = {
         "units": UNITS,
-        "species": [int(z) for z in weights.species],
         "atom_energies": {str(z): e for z, e in weights.atom_energies.items()},
         "terms": terms,
         "provenance": weights.provenance,
     }
+    atoms = "elements" if weights.species is None else "species"
+    document[atoms] = [int(z) for z in getattr(weights, atoms)]
     if weights.baseline is not None:
         document["baseline"] = asdict(weights.baseline)
     try:
@@ -159,6 +188,16 @@ def to_bytes(weights):
     return _canonical(
         _save_tensors(tensors, {"format": FORMAT, "format_version": FORMAT_VERSION, "document": text}),
     )
+
+
+def _entry(term):
+    """Return a term's part of the document."""
+    entry = {"kind": term.kind} | {name: getattr(term, name) for name in term.scalars}
+    if term.kind == GDMLTerm.kind:
+        entry["n_atoms"] = term.n_atoms
+    elif term.kind == RepulsionTerm.kind:
+        entry["potential"] = "zbl"
+    return entry
 
 
 def _canonical(data):
@@ -198,10 +237,14 @@ def from_bytes(data):
         raise WeightFileError('atom_energies must have atomic numbers as keys, such as "6"')
     atom_energies = {int(z): e for z, e in atom_energies.items()}
     baseline = _read_baseline(document)
-    weights = Weights(document["species"], terms, atom_energies, document["provenance"], baseline)
+    weights = Weights(
+        document.get("species"), terms, atom_energies, document["provenance"], baseline, document.get("elements")
+    )
     for k, entry in enumerate(document["terms"]):
+        if "n_atoms" not in entry:
+            continue
         n_atoms = weights.terms[k].n_atoms
-        if not _is_integer(entry["n_atoms"]) or entry["n_atoms"] != n_atoms:
+        if not is_integer(entry["n_atoms"]) or entry["n_atoms"] != n_atoms:
             raise WeightFileError(
                 f"terms[{k}].n_atoms is {entry['n_atoms']!r}, but its permutations move {n_atoms} atoms"
             )
@@ -333,7 +376,10 @@ def _parse_document(text):
     document = _parse_json("document", text)
     if not isinstance(document, dict):
         raise WeightFileError("the document must be a JSON object")
-    _check_keys("document", document, ("units", "species", "atom_energies", "terms", "provenance"), ("baseline",))
+    names = ("units", "atom_energies", "terms", "provenance")
+    _check_keys("document", document, names, ("baseline", "species", "elements"))
+    if ("species" in document) == ("elements" in document):
+        raise WeightFileError("the document must have either species or elements")
     if document["units"] != UNITS:
         raise WeightFileError(f"units must be {UNITS}; {document['units']!r} was found")
     if not isinstance(document["terms"], list) or not document["terms"]:
@@ -376,21 +422,28 @@ def _checked_baseline(baseline):
 def _read_term(k, entry, tensors):
     """Return term k, taking its tensors out of the dictionary."""
     where = f"terms[{k}]"
-    if not isinstance(entry, dict) or entry.get("kind") != GDMLTerm.kind:
-        kind = entry.get("kind") if isinstance(entry, dict) else entry
-        raise WeightFileError(f"{where}.kind is {kind!r}; this program knows {GDMLTerm.kind!r}")
-    _check_keys(where, entry, ("kind", "n_atoms", *GDMLTerm.scalars))
-    values = {name: entry[name] for name in GDMLTerm.scalars}
-    for name in GDMLTerm.tensors:
+    kind = entry.get("kind") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or not isinstance(kind, str) or kind not in _TERMS:
+        raise WeightFileError(f"{where}.kind is {kind!r}; this program knows {', '.join(map(repr, _TERMS))}")
+    term = _TERMS[kind]
+    _check_keys(where, entry, ("kind", *_EXTRA_FIELDS.get(kind, ()), *term.scalars))
+    if kind == RepulsionTerm.kind and entry["potential"] != "zbl":
+        raise WeightFileError(f"{where}.potential must be 'zbl'; {entry['potential']!r} was found")
+    values = {name: entry[name] for name in term.scalars}
+    for name in term.tensors:
         if f"terms.{k}.{name}" not in tensors:
             raise WeightFileError(f"the tensor 'terms.{k}.{name}' is missing")
-    for name in GDMLTerm.tensors + GDMLTerm.optional_tensors:
+    for name in term.tensors + term.optional_tensors:
         value = tensors.pop(f"terms.{k}.{name}", None)
         dtype = np.int32 if name == "permutations" else np.float64
         if value is not None and value.dtype != dtype:
             raise WeightFileError(f"the tensor 'terms.{k}.{name}' is {value.dtype}; {np.dtype(dtype)} is expected")
         values[name] = value
-    return GDMLTerm(**values)
+    return term(**values)
+
+
+_TERMS = {GDMLTerm.kind: GDMLTerm} | LOCAL_TERMS
+_EXTRA_FIELDS = {GDMLTerm.kind: ("n_atoms",), RepulsionTerm.kind: ("potential",)}
 
 
 # --- checks, the same for reading and writing
@@ -398,28 +451,47 @@ def _read_term(k, entry, tensors):
 
 def _checked(weights):
     """Return the weights with canonical types, or raise WeightFileError naming the field that breaks a rule."""
-    species = weights.species
-    elements = list(species) if isinstance(species, list | tuple | np.ndarray) else []
-    if not (2 <= len(elements) <= MAX_ATOMS and all(_is_integer(z) and 1 <= z <= 118 for z in elements)):
-        raise WeightFileError(f"species must be a list of 2 to {MAX_ATOMS} atomic numbers from 1 to 118")
-    species = np.array(elements, dtype=np.int64)
+    if (weights.species is None) == (weights.elements is None):
+        raise WeightFileError("the document must have either species or elements")
+    if weights.elements is None:
+        species, elements = _checked_numbers("species", weights.species, 2, MAX_ATOMS), None
+    else:
+        species, elements = None, _checked_numbers("elements", weights.elements, 1, 118)
+        if (np.diff(elements) <= 0).any():
+            raise WeightFileError("elements must be ascending, no number twice")
     for z, energy in weights.atom_energies.items():
-        if not (_is_integer(z) and 1 <= z <= 118 and _is_finite_number(energy)):
+        if not (is_integer(z) and 1 <= z <= 118 and is_finite_number(energy)):
             raise WeightFileError(f"atom_energies[{z!r}] must be a finite energy of an element; {energy!r} was found")
     if not weights.terms:
         raise WeightFileError("terms must hold at least one term")
     if not isinstance(weights.provenance, dict):
         raise WeightFileError("provenance must be a JSON object")
-    terms = tuple(_checked_gdml(f"terms[{k}]", term, species) for k, term in enumerate(weights.terms))
+    terms = tuple(_checked_term(f"terms[{k}]", term, species, elements) for k, term in enumerate(weights.terms))
     atom_energies = {int(z): float(e) for z, e in sorted(weights.atom_energies.items())}
-    return Weights(species, terms, atom_energies, weights.provenance, _checked_baseline(weights.baseline))
+    return Weights(species, terms, atom_energies, weights.provenance, _checked_baseline(weights.baseline), elements)
+
+
+def _checked_numbers(name, values, least, most):
+    numbers = list(values) if isinstance(values, list | tuple | np.ndarray) else []
+    if not (least <= len(numbers) <= most and all(is_integer(z) and 1 <= z <= 118 for z in numbers)):
+        raise WeightFileError(f"{name} must be a list of {least} to {most} atomic numbers from 1 to 118")
+    return np.array(numbers, dtype=np.int64)
+
+
+def _checked_term(where, term, species, elements):
+    if term.kind == GDMLTerm.kind and species is not None:
+        return _checked_gdml(where, term, species)
+    if term.kind != GDMLTerm.kind and elements is not None:
+        return checked_local(where, term, len(elements))
+    needed = "species" if term.kind == GDMLTerm.kind else "elements"
+    raise WeightFileError(f"{where}.kind is {term.kind!r}, which needs {needed} in the document")
 
 
 def _checked_gdml(where, term, species):
     scalars = {}
     for name in ("power", "length_scale", "energy_offset"):
         value = getattr(term, name)
-        if not _is_finite_number(value) or (name != "energy_offset" and value <= 0):
+        if not is_finite_number(value) or (name != "energy_offset" and value <= 0):
             condition = "a finite number" if name == "energy_offset" else "a finite number above zero"
             raise WeightFileError(f"{where}.{name} must be {condition}; {value!r} was found")
         scalars[name] = float(value)
@@ -473,12 +545,3 @@ def _checked_permutations(where, term, species, descriptor_weights):
         if not np.allclose(square[np.ix_(row, row)], square, rtol=1e-12, atol=0):
             raise WeightFileError(f"{where}.descriptor_weights must not change under the permutations")
     return np.ascontiguousarray(permutations, dtype=np.int32)
-
-
-def _is_integer(value):
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _is_finite_number(value):
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return number and math.isfinite(value)

@@ -22,6 +22,8 @@ constexpr size_t max_atoms = 10000;
 constexpr size_t max_permutations = 100000;
 constexpr size_t max_index = size_t(1) << 28; // permutations times descriptor entries: the index table's 1 GiB
 constexpr int max_depth = 64;
+constexpr double max_cutoff = 100; // Å; a list of neighbors within more would only fill the memory
+constexpr size_t min_intervals = 4, min_far = 7;
 
 [[noreturn]] void fail(const std::string& message) { throw WeightFileError(message); }
 
@@ -140,8 +142,8 @@ Tensor parse_tensor(const std::string& name, const json& entry, uint64_t data_si
         fail(where + " has dtype " + shown(dtype) + "; F64 or I32 is expected");
     tensor.dtype = dtype.get<std::string>();
     const json& shape = field(where, entry, "shape");
-    if (!shape.is_array() || shape.size() > 2)
-        fail(where + " must have a shape of one or two sizes");
+    if (!shape.is_array() || shape.empty() || shape.size() > 5)
+        fail(where + " must have a shape of one to five sizes");
     uint64_t bytes = tensor.dtype == "F64" ? 8 : 4;
     for (const json& size : shape) {
         uint64_t n;
@@ -213,9 +215,9 @@ uint64_t rows_of(const Tensors& tensors, const std::string& name) {
 
 // --- the document
 
-std::vector<int> read_species(const json& list) {
+std::vector<int> read_numbers(const std::string& name, const json& list, size_t least, size_t most) {
     std::vector<int> species;
-    if (list.is_array() && list.size() >= 2 && list.size() <= max_atoms)
+    if (list.is_array() && list.size() >= least && list.size() <= most)
         for (const json& value : list) {
             uint64_t z;
             if (!whole(value, 118, z) || z == 0)
@@ -223,8 +225,17 @@ std::vector<int> read_species(const json& list) {
             species.push_back(int(z));
         }
     if (species.empty() || species.size() != list.size())
-        fail("species must be a list of 2 to " + std::to_string(max_atoms) + " atomic numbers from 1 to 118");
+        fail(name + " must be a list of " + std::to_string(least) + " to " + std::to_string(most) +
+             " atomic numbers from 1 to 118");
     return species;
+}
+
+std::vector<int> read_elements(const json& list) {
+    const std::vector<int> elements = read_numbers("elements", list, 1, 118);
+    for (size_t k = 1; k < elements.size(); ++k)
+        if (elements[k] <= elements[k - 1])
+            fail("elements must be ascending, no number twice");
+    return elements;
 }
 
 std::map<int, double> read_atom_energies(const json& object) {
@@ -326,6 +337,105 @@ GDMLTerm read_gdml(size_t k, const json& entry, const std::vector<int>& species,
     return term;
 }
 
+double length(const std::string& name, const json& value, double least, double most) {
+    const double x = value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+    if (!(x >= least && x <= most))
+        fail(name + " must be a length from " + json(least).dump() + " to " + json(most).dump() + " Å; " +
+             shown(value) + " was found");
+    return x;
+}
+
+const std::vector<uint64_t>& shape_of(const Tensors& tensors, const std::string& name, size_t n_sizes) {
+    const auto found = tensors.named.find(name);
+    if (found == tensors.named.end())
+        fail("the tensor '" + name + "' is missing");
+    if (found->second.shape.size() != n_sizes)
+        fail("the tensor '" + name + "' has shape " + shape_text(found->second.shape) + "; " + std::to_string(n_sizes) +
+             " sizes are expected");
+    return found->second.shape;
+}
+
+// The two ends of a grid.
+template <class Term>
+void read_grid(const std::string& where, const json& entry, Term& term) {
+    term.start = length(where + ".start", entry["start"], 0, max_cutoff);
+    term.cutoff = length(where + ".cutoff", entry["cutoff"], term.start, max_cutoff);
+    if (term.cutoff == term.start)
+        fail(where + ".cutoff must be above start; " + shown(entry["cutoff"]) + " was found for both");
+}
+
+Spline2Term read_spline2(size_t k, const json& entry, size_t n_elements, Tensors& tensors) {
+    const std::string where = "terms[" + std::to_string(k) + "]", name = "terms." + std::to_string(k) + ".coefficients";
+    check_keys(where, entry, {"kind", "start", "cutoff"});
+    Spline2Term term;
+    read_grid(where, entry, term);
+    const uint64_t pairs = n_elements * (n_elements + 1) / 2, K = shape_of(tensors, name, 2)[1];
+    if (K < min_intervals)
+        fail("the tensor '" + name + "' needs at least " + std::to_string(min_intervals) + " intervals");
+    term.n_intervals = size_t(K);
+    term.coefficients = take_reals(tensors, name, {pairs, K});
+    return term;
+}
+
+// For two equal neighbors the coefficients do not change when the two distances are exchanged.
+void check_exchange(const std::string& name, const Spline3Term& term, size_t n_elements) {
+    const size_t pairs = n_elements * (n_elements + 1) / 2, K = term.n_intervals, M = term.n_far;
+    for (size_t a = 0; a < n_elements; ++a)
+        for (size_t b = 0; b < n_elements; ++b) {
+            const size_t pair = b * n_elements - b * (b + 1) / 2 + b;
+            const double* c = term.coefficients.data() + (a * pairs + pair) * K * K * M;
+            for (size_t x = 0; x < K; ++x)
+                for (size_t y = 0; y < x; ++y)
+                    if (!std::equal(c + (x * K + y) * M, c + (x * K + y + 1) * M, c + (y * K + x) * M))
+                        fail("the tensor '" + name +
+                             "' must be symmetric in the third and fourth axis for two equal neighbors");
+        }
+}
+
+Spline3Term read_spline3(size_t k, const json& entry, size_t n_elements, Tensors& tensors) {
+    const std::string where = "terms[" + std::to_string(k) + "]", name = "terms." + std::to_string(k) + ".coefficients";
+    check_keys(where, entry, {"kind", "start", "cutoff", "start_far", "compact", "taper_start", "taper_width"});
+    Spline3Term term;
+    read_grid(where, entry, term);
+    if (!entry["compact"].is_boolean())
+        fail(where + ".compact must be true or false; " + shown(entry["compact"]) + " was found");
+    term.compact = entry["compact"].get<bool>();
+    const double end_far = term.compact ? term.cutoff : 2 * term.cutoff;
+    term.start_far = length(where + ".start_far", entry["start_far"], 0, end_far);
+    if (term.start_far == end_far)
+        fail(where + ".start_far must be below the end of its axis; " + shown(entry["start_far"]) + " was found");
+    term.taper_start =
+        length(where + ".taper_start", entry["taper_start"], std::max(term.start, term.start_far), max_cutoff);
+    term.taper_width = length(where + ".taper_width", entry["taper_width"], 0, max_cutoff);
+    if (term.taper_width == 0)
+        fail(where + ".taper_width must be above zero; " + shown(entry["taper_width"]) + " was found");
+    const std::vector<uint64_t>& shape = shape_of(tensors, name, 5);
+    const uint64_t pairs = n_elements * (n_elements + 1) / 2, K = shape[2], M = shape[4];
+    if (K < min_intervals || M < min_far)
+        fail("the tensor '" + name + "' needs at least " + std::to_string(min_intervals) + " intervals and " +
+             std::to_string(min_far) + " coefficients of the far axis");
+    term.n_intervals = size_t(K), term.n_far = size_t(M);
+    term.coefficients = take_reals(tensors, name, {uint64_t(n_elements), pairs, K, K, M});
+    check_exchange(name, term, n_elements);
+    return term;
+}
+
+RepulsionTerm read_repulsion(size_t k, const json& entry, size_t n_elements, Tensors& tensors) {
+    const std::string where = "terms[" + std::to_string(k) + "]";
+    check_keys(where, entry, {"kind", "potential"});
+    if (entry["potential"] != "zbl")
+        fail(where + ".potential must be 'zbl'; " + shown(entry["potential"]) + " was found");
+    RepulsionTerm term;
+    const uint64_t pairs = n_elements * (n_elements + 1) / 2;
+    term.switch_radii = take_reals(tensors, "terms." + std::to_string(k) + ".switch", {pairs, 2});
+    for (size_t p = 0; p < pairs; ++p) {
+        const double r1 = term.switch_radii[2 * p], r2 = term.switch_radii[2 * p + 1];
+        if (!(r1 > 0 && r2 > r1 && r2 <= max_cutoff))
+            fail(where + ".switch must hold 0 < r_1 < r_2 <= " + std::to_string(int(max_cutoff)) + " Å in each row");
+    }
+    return term;
+}
+
 // A model that is the difference to a baseline is read only where somebody said that the baseline is added.
 void check_baseline(const json& baseline) {
     check_keys("baseline", baseline, {"digest", "name", "added"});
@@ -344,9 +454,31 @@ void check_baseline(const json& baseline) {
              "baseline_system=...) in OpenMM");
 }
 
+void read_term(size_t k, const std::string& where, const json& kind, const json& entry, WeightFile& file,
+               Tensors& tensors) {
+    const bool global = kind == "gdml", local = kind == "spline2" || kind == "spline3" || kind == "repulsion";
+    if (!global && !local)
+        fail(where + ".kind is " + shown(kind) + "; this program knows 'gdml', 'spline2', 'spline3', 'repulsion'");
+    if (global ? file.species.empty() : file.elements.empty())
+        fail(where + ".kind is " + shown(kind) + ", which needs " + (global ? "species" : "elements") +
+             " in the document");
+    const size_t n = file.elements.size();
+    if (global)
+        file.terms.push_back(read_gdml(k, entry, file.species, tensors));
+    else if (kind == "spline2")
+        file.spline2.push_back(read_spline2(k, entry, n, tensors));
+    else if (kind == "spline3")
+        file.spline3.push_back(read_spline3(k, entry, n, tensors));
+    else
+        file.repulsion.push_back(read_repulsion(k, entry, n, tensors));
+}
+
 WeightFile read_document(const std::string& text, Tensors& tensors) {
     const json document = parse_json("document", text.data(), text.data() + text.size());
-    check_keys("the document", document, {"units", "species", "atom_energies", "terms", "provenance"}, {"baseline"});
+    check_keys("the document", document, {"units", "atom_energies", "terms", "provenance"},
+               {"baseline", "species", "elements"});
+    if (document.contains("species") == document.contains("elements"))
+        fail("the document must have either species or elements");
     if (document.contains("baseline"))
         check_baseline(document["baseline"]);
     if (document["units"] != json{{"energy", "eV"}, {"length", "Angstrom"}})
@@ -354,7 +486,10 @@ WeightFile read_document(const std::string& text, Tensors& tensors) {
     if (!document["provenance"].is_object())
         fail("provenance must be a JSON object");
     WeightFile file;
-    file.species = read_species(document["species"]);
+    if (document.contains("species"))
+        file.species = read_numbers("species", document["species"], 2, max_atoms);
+    else
+        file.elements = read_elements(document["elements"]);
     file.atom_energies = read_atom_energies(document["atom_energies"]);
     const json& terms = document["terms"];
     if (!terms.is_array() || terms.empty())
@@ -364,9 +499,7 @@ WeightFile read_document(const std::string& text, Tensors& tensors) {
         if (!terms[k].is_object())
             fail(where + " must be a JSON object; " + shown(terms[k]) + " was found");
         const json& kind = field(where, terms[k], "kind");
-        if (!kind.is_string() || kind != "gdml")
-            fail(where + ".kind is " + shown(kind) + "; this program knows 'gdml'");
-        file.terms.push_back(read_gdml(k, terms[k], file.species, tensors));
+        read_term(k, where, kind, terms[k], file, tensors);
     }
     for (const auto& item : tensors.named)
         if (!item.second.used)

@@ -27,10 +27,35 @@ struct GDMLTerm {
     std::vector<int32_t> permutations;           // (P, n_atoms)
 };
 
+/** A `spline2` term as the file holds it. */
+struct Spline2Term {
+    double start, cutoff;             // Å
+    size_t n_intervals;               // K
+    std::vector<double> coefficients; // (pairs, K), eV
+};
+
+/** A `spline3` term as the file holds it. */
+struct Spline3Term {
+    double start, cutoff, start_far;  // Å
+    bool compact;                     // whether the far axis ends at the cutoff
+    double taper_start, taper_width;  // Å
+    size_t n_intervals, n_far;        // K, M
+    std::vector<double> coefficients; // (elements, pairs, K, K, M), eV
+};
+
+/** A `repulsion` term as the file holds it. */
+struct RepulsionTerm {
+    std::vector<double> switch_radii; // (pairs, 2), Å
+};
+
+/** Either `species` (with gdml terms) or `elements` (with local terms) is empty. */
 struct WeightFile {
-    std::vector<int> species;
+    std::vector<int> species, elements;
     std::map<int, double> atom_energies; // eV
     std::vector<GDMLTerm> terms;
+    std::vector<Spline2Term> spline2;
+    std::vector<Spline3Term> spline3;
+    std::vector<RepulsionTerm> repulsion;
 };
 
 /** The bytes are not a valid weight file; what() names the field. */

@@ -1,0 +1,94 @@
+"""Small random models of local terms, and structures that put neighbor lists to the test.
+
+The coefficients are random, so the numbers mean nothing; their physics must hold all the same.
+"""
+
+import numpy as np
+
+from openmm_kml.weights import RepulsionTerm, Spline2Term, Spline3Term, Weights
+
+SILICON = (14,)
+SILICA = (8, 14)
+
+
+def random_spline2(n_elements, rng, start=1.2, cutoff=4.1, n_intervals=11):
+    """Return a random `spline2` term of some 1 eV."""
+    return Spline2Term(start, cutoff, rng.normal(0, 0.5, (n_elements * (n_elements + 1) // 2, n_intervals)))
+
+
+def random_spline3(n_elements, rng, start=1.0, cutoff=3.1, start_far=1.1, compact=False, n_intervals=6, n_far=12):
+    """Return a random `spline3` term of some 0.1 eV a triple, tapered between 1.2 and 1.8 Å."""
+    pairs = n_elements * (n_elements + 1) // 2
+    c = rng.normal(0, 0.3, (n_elements, pairs, n_intervals, n_intervals, n_far))
+    for b in range(n_elements):
+        pair = b * n_elements - b * (b - 1) // 2
+        c[:, pair] += c[:, pair].swapaxes(1, 2).copy()
+    return Spline3Term(start, cutoff, start_far, compact, 1.2, 0.6, c)
+
+
+def random_repulsion(n_elements, rng):
+    """Return a `repulsion` term that ends between 1.8 and 2.6 Å, so that structures at rest feel it."""
+    first = rng.uniform(0.8, 1.2, n_elements * (n_elements + 1) // 2)
+    return RepulsionTerm(np.stack([first, first + rng.uniform(1.0, 1.4, len(first))], axis=1))
+
+
+def _table():
+    rng = np.random.default_rng(11)
+    table = {
+        "pairs of silicon": Weights(elements=SILICON, terms=(random_spline2(1, rng),), atom_energies={14: -1.5}),
+        "triples of silicon": Weights(elements=SILICON, terms=(random_spline3(1, rng),)),
+        "compact triples of silicon": Weights(elements=SILICON, terms=(random_spline3(1, rng, compact=True, n_far=9),)),
+        "repulsion of silica": Weights(elements=SILICA, terms=(random_repulsion(2, rng),), atom_energies={8: 0.25}),
+    }
+    for name, compact in (("all terms of silica", False), ("all terms of silica, compact", True)):
+        terms = (random_spline2(2, rng), random_spline3(2, rng, compact=compact), random_repulsion(2, rng))
+        table[name] = Weights(elements=SILICA, terms=terms, atom_energies={8: -2.0, 14: 0.75})
+    twice = (
+        random_spline3(2, rng),
+        random_spline2(2, rng, start=0.0, cutoff=2.7, n_intervals=4),
+        random_spline3(2, rng, cutoff=2.4, compact=True, n_intervals=4, n_far=7),
+        random_spline2(2, rng),
+    )
+    table["two terms of each kind"] = Weights(elements=SILICA, terms=twice)
+    return table
+
+
+LOCAL_MODELS = _table()
+
+
+def diamond(a=4.6, repeat=1):
+    """Return positions and cell of the diamond lattice, 8 atoms a cell, in Å."""
+    fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    fractions = np.concatenate([fcc, fcc + 0.25])
+    corners = np.stack(np.meshgrid(*[np.arange(repeat)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    return a * (corners + fractions).reshape(-1, 3), a * repeat * np.eye(3)
+
+
+def _structures():
+    """Return name -> (positions, cell, pbc)."""
+    rng = np.random.default_rng(5)
+    crystal, cell = diamond()
+    shear = np.array([[1.0, 0.2, -0.3], [0.1, 1.05, 0.25], [-0.2, 0.15, 0.95]])
+    distorted = crystal + rng.normal(0, 0.15, crystal.shape)
+    outside = distorted + rng.integers(-3, 4, distorted.shape) @ cell
+    primitive = 2.3 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    return {
+        "crystal": (crystal, cell, (True, True, True)),
+        "distorted crystal": (distorted, cell, (True, True, True)),
+        "triclinic cell, atoms outside": (outside @ shear, cell @ shear, (True, True, True)),
+        "two atoms in a primitive cell": (np.array([[0.1, 0, 0], [1.2, 1.05, 1.2]]), primitive, (True, True, True)),
+        "one atom in a tiny cell": (np.array([[7.0, 8.0, 9.0]]), 0.8 * primitive @ shear, (True, True, True)),
+        "slab": (distorted @ shear, cell @ shear, (True, True, False)),
+        "wire without the other vectors": (distorted, np.diag([0, 4.6, 0]), (False, True, False)),
+        "cluster": (distorted, None, (False, False, False)),
+        "dimer": (np.array([[0.0, 0, 0], [1.1, 1.2, 0.9]]), None, (False, False, False)),
+        "trimer": (np.array([[0.0, 0, 0], [1.7, 0.2, 0], [0.3, 2.1, 0.4]]), None, (False, False, False)),
+    }
+
+
+STRUCTURES = _structures()
+
+
+def numbers_for(weights, n_atoms):
+    """Return atomic numbers of n atoms that show every element of the model."""
+    return np.array([weights.elements[(k * 5 // 3) % len(weights.elements)] for k in range(n_atoms)])
