@@ -1,0 +1,135 @@
+/** The `spline3` term of one centered triple (docs/theory.md). */
+#ifndef KML_THREE_BODY_H
+#define KML_THREE_BODY_H
+
+#include "kml/simd.h"
+#include "kml/spline.h"
+
+namespace kml {
+
+/** Three-body functions, one for each center and unordered pair of neighbors. */
+struct ThreeBody {
+    Grid near, far;                  // axes of r_ij and r_ik, and of r_jk
+    double cutoff, cutoff_far;       // ends of the axes, Å
+    double taper_start, taper_width; // Å
+    int n_elements;
+    long row, plane, block; // strides in doubles: of r_ik, of r_ij, of one function
+    /**
+     * (n_elements, pairs, near.n + 3, near.n + 3, row), eV. Behind the last coefficient of each axis stand zeros, as
+     * the splines end there; row is at least far.n + 3.
+     */
+    const double* coefficients;
+};
+
+/** A neighbor of the center, as its triples need it: T w and (T w)' of the four B-splines at its distance. */
+struct Side {
+    double weights[4], slopes[4];
+    double inverse; // 1/r
+    int interval;
+};
+
+/** Prepare a neighbor at distance r < cutoff; return false when it is so close that it has no triples. */
+static inline bool prepare_side(const ThreeBody& term, double r, Side& side) {
+    double dtaper, t;
+    const double taper = smooth_step(r, term.taper_start, term.taper_width, dtaper);
+    if (taper == 0)
+        return false;
+    side.interval = grid_interval(term.near, r, t);
+    side.inverse = 1 / r;
+    bspline_weights(t, term.near.inverse_spacing, side.weights, side.slopes);
+    if (taper < 1)
+        for (int k = 0; k < 4; ++k) {
+            side.slopes[k] = taper * side.slopes[k] + dtaper * side.weights[k];
+            side.weights[k] *= taper;
+        }
+    return true;
+}
+
+/** Return the function of a center and of two neighbors with first <= second, all places in the list of elements. */
+static inline const double* three_body_function(const ThreeBody& term, int center, int first, int second) {
+    const int n = term.n_elements;
+    const long pair = long(first) * n - long(first) * (first - 1) / 2 + second - first;
+    return term.coefficients + (long(center) * (long(n) * (n + 1) / 2) + pair) * term.block;
+}
+
+/** Vectors of L lanes that hold the four coefficients along the far axis. */
+template <int L>
+struct Far {
+    Real<L> part[4 / L];
+};
+
+template <int L>
+KML_INLINE Far<L> load_far(const double* p) {
+    // An unaligned load: the far interval is any number.
+    typedef double Unaligned __attribute__((vector_size(8 * L), may_alias, aligned(8)));
+    Far<L> v;
+    KML_UNROLL for (int k = 0; k < 4 / L; ++k) v.part[k] = *reinterpret_cast<const Unaligned*>(p + k * L);
+    return v;
+}
+
+/**
+ * Return the energy of a triple and its slopes by r_ij, r_ik and r_jk, eV and eV/Å.
+ *
+ * Σ_abc w_a w_b w_c c_abc as it stands, with the far axis in the lanes: 64 coefficients, some 60 vector operations.
+ *
+ * @param function  of the elements, from three_body_function()
+ * @param j, k      prepared neighbors, the one of the first element first
+ * @param far       r_jk in Å, above taper_start and below cutoff_far
+ * @param slopes    OUT dE/dr_ij, dE/dr_ik, dE/dr_jk, and a fourth that means nothing
+ */
+template <int L>
+KML_INLINE double three_body(const ThreeBody& term, const double* function, const Side& j, const Side& k, double far,
+                             double* slopes) {
+    static_assert(L == 2 || L == 4, "the far axis has four coefficients");
+    double t;
+    const int interval = grid_interval(term.far, far, t);
+    alignas(32) double w[4], d[4];
+    bspline_weights(t, term.far.inverse_spacing, w, d);
+    if (far < term.taper_start + term.taper_width) {
+        double dtaper;
+        const double taper = smooth_step(far, term.taper_start, term.taper_width, dtaper);
+        for (int c = 0; c < 4; ++c) {
+            d[c] = taper * d[c] + dtaper * w[c];
+            w[c] *= taper;
+        }
+    }
+    const double* start = function + j.interval * term.plane + k.interval * term.row + interval;
+    constexpr int parts = 4 / L;
+    Real<L> value[parts] = {}, by_j[parts] = {}, by_k[parts] = {};
+    KML_UNROLL for (int b = 0; b < 4; ++b) {
+        Real<L> v[parts] = {}, s[parts] = {};
+        KML_UNROLL for (int a = 0; a < 4; ++a) {
+            const Far<L> c = load_far<L>(start + a * term.plane + b * term.row);
+            KML_UNROLL for (int p = 0; p < parts; ++p) {
+                v[p] += j.weights[a] * c.part[p];
+                s[p] += j.slopes[a] * c.part[p];
+            }
+        }
+        KML_UNROLL for (int p = 0; p < parts; ++p) {
+            value[p] += k.weights[b] * v[p];
+            by_k[p] += k.slopes[b] * v[p];
+            by_j[p] += k.weights[b] * s[p];
+        }
+    }
+    Real<L> sums[4] = {};
+    KML_UNROLL for (int p = 0; p < parts; ++p) {
+        const Real<L> wp = load<L>(w + p * L), dp = load<L>(d + p * L);
+        sums[0] += by_j[p] * wp;
+        sums[1] += by_k[p] * wp;
+        sums[2] += value[p] * dp;
+        sums[3] += value[p] * wp;
+    }
+    alignas(32) double result[4];
+    if constexpr (L == 4) {
+        store<4>(result, lane_sums<4>(sums));
+    } else {
+        store<2>(result, lane_sums<2>(sums));
+        store<2>(result + 2, lane_sums<2>(sums + 2));
+    }
+    slopes[0] = result[0], slopes[1] = result[1], slopes[2] = result[2];
+    return result[3];
+}
+
+} // namespace kml
+
+#endif

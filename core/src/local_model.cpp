@@ -1,0 +1,110 @@
+#include "kml/local_model.h"
+
+#include "kml/instruction_set.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace kml {
+
+extern EnvironmentFunction* const environment_baseline;
+#if defined(__x86_64__)
+extern EnvironmentFunction *const environment_avx2, *const environment_avx512;
+#endif
+
+EnvironmentFunction* environment_function(const char* isa) {
+#if defined(__x86_64__)
+    if (!std::strcmp(isa, "avx512"))
+        return environment_avx512;
+    if (!std::strcmp(isa, "avx2"))
+        return environment_avx2;
+#endif
+    return std::strcmp(isa, "baseline") ? nullptr : environment_baseline;
+}
+
+LocalModel::LocalModel(const WeightFile& file, const char* isa) : elements(file.elements) {
+    std::fill(places, places + 119, -1);
+    for (size_t k = 0; k < elements.size(); ++k) {
+        places[elements[k]] = int(k);
+        const auto found = file.atom_energies.find(elements[k]);
+        atom_energies.push_back(found == file.atom_energies.end() ? 0.0 : found->second);
+    }
+    terms.n_elements = int(elements.size());
+    terms.n_pairs = terms.n_elements * (terms.n_elements + 1) / 2;
+    for (const Spline2Term& term : file.spline2)
+        add(term);
+    for (const Spline3Term& term : file.spline3)
+        add(term);
+    for (const RepulsionTerm& term : file.repulsion)
+        add(term);
+    terms.n_two_body = int(two_body.size());
+    terms.n_three_body = int(three_body.size());
+    terms.n_repulsion = int(file.repulsion.size());
+    terms.two_body = two_body.data();
+    terms.three_body = three_body.data();
+    terms.repulsion = repulsions.data();
+    terms.cutoff = std::max({terms.cutoff, terms.cutoff_triples, terms.cutoff_repulsion});
+    function = environment_function(instruction_set(isa)->name);
+}
+
+void LocalModel::add(const Spline2Term& file) {
+    const size_t K = file.n_intervals, pairs = file.coefficients.size() / K;
+    AlignedVector table(pairs * (K + 1) * 4); // zeros
+    for (size_t pair = 0; pair < pairs; ++pair) {
+        const double* given = file.coefficients.data() + pair * K;
+        const auto at = [&](size_t k) { return k < K ? given[k] : 0.0; };
+        for (size_t b = 0; b < K; ++b) {
+            const double c0 = at(b), c1 = at(b + 1), c2 = at(b + 2), c3 = at(b + 3);
+            double* p = table.data() + (pair * (K + 1) + b) * 4;
+            p[0] = (c0 + 4 * c1 + c2) / 6;
+            p[1] = (c2 - c0) / 2;
+            p[2] = (c0 - 2 * c1 + c2) / 2;
+            p[3] = (c3 - c0 + 3 * (c1 - c2)) / 6;
+        }
+    }
+    tables.push_back(std::move(table));
+    const Grid grid = {file.start, double(K) / (file.cutoff - file.start), int(K)};
+    two_body.push_back({grid, file.cutoff, tables.back().data()});
+    terms.cutoff = std::max(terms.cutoff, file.cutoff);
+}
+
+void LocalModel::add(const Spline3Term& file) {
+    const size_t K = file.n_intervals, M = file.n_far, intervals = file.compact ? M : M - 3;
+    const size_t row = intervals + 3, plane = (K + 3) * row, block = (K + 3) * plane;
+    const size_t functions = file.coefficients.size() / (K * K * M);
+    AlignedVector table(functions * block); // zeros
+    for (size_t f = 0; f < functions; ++f)
+        for (size_t a = 0; a < K; ++a)
+            for (size_t b = 0; b < K; ++b)
+                std::memcpy(table.data() + f * block + a * plane + b * row,
+                            file.coefficients.data() + ((f * K + a) * K + b) * M, M * sizeof(double));
+    tables.push_back(std::move(table));
+    const double end_far = file.compact ? file.cutoff : 2 * file.cutoff;
+    ThreeBody term;
+    term.near = {file.start, double(K) / (file.cutoff - file.start), int(K)};
+    term.far = {file.start_far, double(intervals) / (end_far - file.start_far), int(intervals)};
+    term.cutoff = file.cutoff;
+    term.cutoff_far = end_far;
+    term.taper_start = file.taper_start;
+    term.taper_width = file.taper_width;
+    term.n_elements = terms.n_elements;
+    term.row = long(row), term.plane = long(plane), term.block = long(block);
+    term.coefficients = tables.back().data();
+    three_body.push_back(term);
+    terms.cutoff_triples = std::max(terms.cutoff_triples, file.cutoff);
+}
+
+void LocalModel::add(const RepulsionTerm& file) {
+    const auto power = [](int z) { return std::pow(double(z), zbl_power); };
+    size_t pair = 0;
+    for (size_t a = 0; a < elements.size(); ++a)
+        for (size_t b = a; b < elements.size(); ++b, ++pair) {
+            const int za = elements[a], zb = elements[b];
+            const double inner = file.switch_radii[2 * pair], outer = file.switch_radii[2 * pair + 1];
+            repulsions.push_back({zbl_coulomb * za * zb, (power(za) + power(zb)) / zbl_length, inner, outer});
+            terms.cutoff_repulsion = std::max(terms.cutoff_repulsion, outer);
+        }
+}
+
+} // namespace kml
