@@ -49,3 +49,50 @@ def _mae_rmse(predicted, reference, shape, what):
         raise ValueError(f"predicted {what} have shape {predicted.shape}; the reference has {shape}")
     difference = predicted - reference
     return float(np.mean(np.abs(difference))), float(np.sqrt(np.mean(difference**2)))
+
+
+def structure_errors(predictions, structures):
+    """Return the errors of a potential on structures of any composition.
+
+    Parameters
+    ----------
+    predictions : list of (energy, forces, virial)
+        In eV, eV/Å of shape (n, 3), and eV of shape (3, 3), one for each structure.
+    structures : openmm_kml.structures.StructureSet
+
+    Returns
+    -------
+    dict
+        The keys of `errors`, and ``virial_mae_per_atom`` in eV. Frames without a label do not count in its errors;
+        where no frame has it, the numbers are None.
+
+    Raises
+    ------
+    ValueError
+        If there are no structures or not one prediction for each.
+    """
+    if len(structures) == 0 or len(predictions) != len(structures):
+        raise ValueError(f"{len(predictions)} predictions came for {len(structures)} reference structures")
+    energies, per_atom, forces, virials = [], [], [np.zeros(0)], []
+    for (energy, force, virial), frame in zip(predictions, structures, strict=True):
+        if frame.energy is not None:
+            energies.append(energy - frame.energy)
+            per_atom.append(energies[-1] / len(frame))
+        if frame.forces is not None:
+            forces.append(np.ravel(force - frame.forces))
+        if frame.virial is not None:
+            virials.append((virial - frame.virial) / len(frame))
+    forces = np.concatenate(forces)
+    return {
+        "energy_mae": _mean_absolute(energies),
+        "energy_rmse": float(np.sqrt(np.mean(np.square(energies)))) if energies else None,
+        "energy_mae_per_atom": _mean_absolute(per_atom),
+        "forces_mae": _mean_absolute(forces),
+        "forces_rmse": float(np.sqrt(np.mean(np.square(forces)))) if len(forces) else None,
+        "virial_mae_per_atom": _mean_absolute(virials),
+        "n_structures": len(structures),
+    }
+
+
+def _mean_absolute(differences):
+    return float(np.mean(np.abs(differences))) if len(differences) else None

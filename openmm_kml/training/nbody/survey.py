@@ -1,0 +1,141 @@
+"""What the distances in the data tell: shortest ones, whether a cutoff is sensible, and what triples cost."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import covalent_radii
+
+from openmm_kml.elements import symbol
+from openmm_kml.errors import DataError
+from openmm_kml.local_terms import n_pairs, pair_number
+from openmm_kml.neighbors import neighbor_list
+from openmm_kml.training.progress import progress_bar
+
+FUSED = 0.35  # of the sum of covalent radii: closer atoms are a wrong unit or one atom written twice
+SLACK = 0.5  # Å that a cutoff may exceed the longest distance in the data
+_LOOK = 0.5  # Å below the cutoff where a shell of neighbors is looked for
+_NANOSECONDS = 35  # one centered triple in LAMMPS
+
+
+@dataclass
+class Survey:
+    """Distances of a set of structures.
+
+    Attributes
+    ----------
+    elements : tuple of int
+    shortest : ndarray of shape (pairs,), Å
+        Infinite where two elements never come within the cutoff.
+    triples : dict
+        Radius in Å -> mean number of centered triples of an atom inside it, for radii up to ``cutoff3``.
+    """
+
+    elements: tuple
+    shortest: np.ndarray
+    triples: dict
+
+    def pair_distances(self):
+        """Return the shortest distances by the names of the pairs, JSON-able."""
+        n = len(self.elements)
+        return {
+            f"{symbol(self.elements[a])}-{symbol(self.elements[b])}": float(self.shortest[pair_number(a, b, n)])
+            for a in range(n)
+            for b in range(a, n)
+            if np.isfinite(self.shortest[pair_number(a, b, n)])
+        }
+
+
+def survey(structures, options):
+    """Return the `Survey` of a training set.
+
+    Raises
+    ------
+    DataError
+        If atoms are fused, no two atoms are inside the cutoff, or the data have no distances near a cutoff.
+    """
+    elements = tuple(int(z) for z in structures.elements)
+    n = len(elements)
+    reach = max(options.cutoff2, options.cutoff3)
+    shortest = np.full(n_pairs(n), np.inf)
+    longest = 0.0
+    radii = options.cutoff3 - np.arange(0.0, _LOOK + 0.01, 0.05) if options.cutoff3 else np.zeros(0)
+    triples = np.zeros(len(radii))
+    with progress_bar(len(structures), "distances", options.progress, " frames") as bar:
+        for index, frame in enumerate(structures):
+            i, j, _, _, distance = neighbor_list(frame.positions, frame.cell, frame.pbc, reach)
+            bar.update()
+            if len(i) == 0:
+                continue
+            _check_fused(structures.name, index, frame, i, j, distance)
+            species = np.searchsorted(elements, frame.numbers)
+            np.minimum.at(shortest, pair_number(species[i], species[j], n), distance)
+            longest = max(longest, distance.max())
+            for k, radius in enumerate(radii):
+                counts = np.bincount(i[distance < radius])
+                triples[k] += (counts * (counts - 1) // 2).sum()
+    if not np.isfinite(shortest).any():
+        raise DataError(f"no two atoms of the data are within the cutoff of {reach:g} Å; is the unit of length right?")
+    for name, cutoff in (("cutoff2", options.cutoff2), ("cutoff3", options.cutoff3)):
+        if cutoff > longest + SLACK:
+            raise DataError(
+                f"{name} is {cutoff:g} Å, but the longest distance between two atoms of the data is {longest:.2f} Å; "
+                f"choose at most {longest:.2f}"
+            )
+        if 0 < cutoff <= shortest.min() + options.inner_margin:
+            raise DataError(
+                f"{name} is {cutoff:g} Å, but the shortest distance between two atoms of the data is "
+                f"{shortest.min():.2f} Å; choose a larger cutoff"
+            )
+    per_atom = {float(radius): float(count) / structures.n_atoms for radius, count in zip(radii, triples, strict=True)}
+    return Survey(elements, shortest, per_atom)
+
+
+def _check_fused(name, index, frame, i, j, distance):
+    closest = distance.argmin()
+    a, b = i[closest], j[closest]
+    least = FUSED * (covalent_radii[frame.numbers[a]] + covalent_radii[frame.numbers[b]])
+    if distance[closest] < least:
+        raise DataError(
+            f"{name or 'training data'}, frame {index + 1}: atoms {a + 1} ({symbol(frame.numbers[a])}) and {b + 1} "
+            f"({symbol(frame.numbers[b])}) are {distance[closest]:.3f} Å apart; remove the frame, or name the unit of "
+            "length if it is not Å"
+        )
+
+
+def shell_warning(found, options):
+    """Return a sentence if ``cutoff3`` lies just outside a shell of neighbors that a little less would leave out.
+
+    In a medium without shells the number of triples grows as the sixth power of the radius; a shell shows as a much
+    steeper rise.
+    """
+    if not found.triples:
+        return None
+    all_triples = found.triples[max(found.triples)]
+    best, gain = None, 0.5
+    for radius, count in found.triples.items():
+        growth = count / all_triples / (radius / options.cutoff3) ** 6 if all_triples else 1.0
+        if radius < options.cutoff3 and growth < gain and count > 0.5:
+            best, gain = radius, growth
+    if best is None:
+        return None
+    return (
+        f"cutoff3 of {options.cutoff3:g} Å lies just outside a shell of neighbors: {all_triples:.0f} triples an atom, "
+        f"some {all_triples * _NANOSECONDS / 1e3:.1f} µs; {best:.2f} Å would leave {found.triples[best]:.0f}"
+    )
+
+
+def repulsion_switch(found):
+    """Return the switch radii (pairs, 2) of the repulsion, Å.
+
+    It is full below 0.7 of the shorter of the sum of covalent radii and the shortest distance seen, and off above the
+    longer of the two: what the data determine is left to f2.
+    """
+    n = len(found.elements)
+    switch = np.zeros((n_pairs(n), 2))
+    for a in range(n):
+        for b in range(a, n):
+            bond = covalent_radii[found.elements[a]] + covalent_radii[found.elements[b]]
+            seen = found.shortest[pair_number(a, b, n)]
+            seen = seen if np.isfinite(seen) else bond
+            switch[pair_number(a, b, n)] = 0.7 * min(bond, seen), max(bond, seen)
+    return switch
