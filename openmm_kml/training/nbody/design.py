@@ -7,7 +7,7 @@ over atoms, pairs and centered triples, and minus their derivatives by positions
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array
 
 from openmm_kml.descriptors.splines import bspline_values, smooth_step
 from openmm_kml.local_terms import pair_number
@@ -144,12 +144,12 @@ def _add_edges(rows, i, j, vector, distance, columns, slopes):
     count, per_edge = columns.shape
     width = rows.forces.shape[1]
     pointers = np.arange(0, count * per_edge + 1, per_edge)
-    derivative = csr_matrix((slopes.ravel(), columns.ravel(), pointers), (count, width))
+    derivative = csr_array((slopes.ravel(), columns.ravel(), pointers), (count, width))
     unit = vector / distance[:, None]
     # dE/dr_j = slope · unit: the force on i is +unit, that on j is -unit.
     place = np.concatenate([i, j])[:, None] * 3 + np.arange(3)
     edge = np.repeat(np.tile(np.arange(count), 2), 3)
     signed = np.concatenate([unit, -unit])
-    scatter = csr_matrix((signed.ravel(), (place.ravel(), edge)), (len(rows.forces), count))
-    rows.forces += scatter @ derivative
+    scatter = csr_array((signed.ravel(), (place.ravel(), edge)), (len(rows.forces), count))
+    rows.forces += (scatter @ derivative).toarray()
     rows.virial -= (derivative.T @ (unit[:, _FIRST] * vector[:, _SECOND])).T
