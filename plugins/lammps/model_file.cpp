@@ -1,0 +1,123 @@
+/* -*- c++ -*- ----------------------------------------------------------
+   openmm_kml plugin for LAMMPS.
+   Copyright (C) 2026 the openmm_kml authors
+
+   This program is free software; you can redistribute it and/or modify it under the terms of version 2 of the GNU
+   General Public License as published by the Free Software Foundation. It comes without any warranty. See COPYING.
+------------------------------------------------------------------------- */
+#include "model_file.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "update.h"
+#include "utils.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+
+using namespace LAMMPS_NS;
+
+namespace kml {
+
+static const char* const symbols[] = {
+    "H",  "He", "Li", "Be", "B",  "C",  "N",  "O",  "F",  "Ne", "Na", "Mg", "Al", "Si", "P",  "S",  "Cl",
+    "Ar", "K",  "Ca", "Sc", "Ti", "V",  "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As", "Se",
+    "Br", "Kr", "Rb", "Sr", "Y",  "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn", "Sb",
+    "Te", "I",  "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er",
+    "Tm", "Yb", "Lu", "Hf", "Ta", "W",  "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At",
+    "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U",  "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No",
+    "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"};
+
+int atomic_number(const std::string& symbol) {
+    if (symbol == "NULL")
+        return 0;
+    for (int k = 0; k < int(sizeof symbols / sizeof *symbols); ++k)
+        if (symbol == symbols[k])
+            return k + 1;
+    return -1;
+}
+
+std::string element_symbol(int number) { return symbols[number - 1]; }
+
+std::string element_symbols(const std::vector<int>& numbers) {
+    std::string text;
+    for (int z : numbers)
+        text += (text.empty() ? "" : " ") + element_symbol(z);
+    return text;
+}
+
+// Read a whole file; the reason when it cannot be read.
+static std::string read_bytes(const std::string& path, std::vector<char>& bytes) {
+    const std::string found = utils::get_potential_file_path(path);
+    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen((found.empty() ? path : found).c_str(), "rb"),
+                                                     std::fclose);
+    if (!file)
+        return std::strerror(errno);
+    char block[65536];
+    errno = 0;
+    while (const size_t n = std::fread(block, 1, sizeof block, file.get()))
+        bytes.insert(bytes.end(), block, block + n);
+    return std::ferror(file.get()) ? std::strerror(errno) : "";
+}
+
+// Bytes of any length from rank 0 to all.
+static void broadcast(std::vector<char>& bytes, MPI_Comm world) {
+    long long size = (long long)bytes.size();
+    MPI_Bcast(&size, 1, MPI_LONG_LONG, 0, world);
+    bytes.resize(size_t(size));
+    for (long long start = 0; start < size; start += INT_MAX)
+        MPI_Bcast(bytes.data() + start, int(std::min<long long>(INT_MAX, size - start)), MPI_CHAR, 0, world);
+}
+
+WeightFile read_model(LAMMPS* lammps, const std::string& what, const std::string& path) {
+    std::vector<char> bytes, reason;
+    if (lammps->comm->me == 0) {
+        const std::string problem = read_bytes(path, bytes);
+        reason.assign(problem.begin(), problem.end());
+    }
+    broadcast(reason, lammps->world);
+    if (!reason.empty())
+        lammps->error->all(FLERR, what + ": the model file " + path +
+                                      " cannot be read: " + std::string(reason.begin(), reason.end()));
+    try {
+        broadcast(bytes, lammps->world);
+        return read_weight_file(bytes.data(), bytes.size());
+    } catch (const WeightFileError& error) { // the same on all ranks
+        lammps->error->all(FLERR, what + ": the model file " + path + " is refused: " + error.what());
+    } catch (const std::bad_alloc&) { // perhaps not on all
+        lammps->error->one(FLERR, what + ": the memory does not suffice for the model file " + path);
+    }
+}
+
+std::vector<int> type_numbers(LAMMPS* lammps, const std::string& what, int count, char** names) {
+    const int types = lammps->atom->ntypes;
+    if (count != types)
+        lammps->error->all(FLERR,
+                           what + ": one element for each of the " + std::to_string(types) +
+                               " atom types is expected after the model file (NULL for a type of another style), " +
+                               std::to_string(count) + " came");
+    std::vector<int> numbers(size_t(types) + 1);
+    for (int k = 0; k < count; ++k) {
+        const int z = numbers[size_t(k) + 1] = atomic_number(names[k]);
+        if (z < 0)
+            lammps->error->all(FLERR, what + ": '" + names[k] + "' is not the symbol of an element");
+    }
+    return numbers;
+}
+
+double energy_unit(LAMMPS* lammps, const std::string& what) {
+    const std::string units = lammps->update->unit_style;
+    if (units == "real")
+        return utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
+    if (units != "metal")
+        lammps->error->all(FLERR, what + " works with 'units metal' or 'units real'; '" + units + "' was chosen");
+    return 1.0;
+}
+
+} // namespace kml

@@ -1,0 +1,51 @@
+/* -*- c++ -*- ----------------------------------------------------------
+   openmm_kml plugin for LAMMPS.
+   Copyright (C) 2026 the openmm_kml authors
+
+   This program is free software; you can redistribute it and/or modify it under the terms of version 2 of the GNU
+   General Public License as published by the Free Software Foundation. It comes without any warranty. See COPYING.
+------------------------------------------------------------------------- */
+#ifndef KML_MODEL_FILE_H
+#define KML_MODEL_FILE_H
+
+#include "kml/weight_file.h"
+
+#include "pointers.h"
+
+#include <string>
+#include <vector>
+
+namespace kml {
+
+/**
+ * Return the contents of a weight file; to be called by all ranks together.
+ *
+ * Rank 0 alone reads the file (also from the folders in LAMMPS_POTENTIALS) and broadcasts its bytes, so that all ranks
+ * have the same model, or the same error: no rank waits for another.
+ *
+ * @param what  who reads, for the messages: "Pair style kml"
+ */
+WeightFile read_model(LAMMPS_NS::LAMMPS* lammps, const std::string& what, const std::string& path);
+
+/** Return the atomic number of an element's symbol, 0 for "NULL", -1 for anything else. */
+int atomic_number(const std::string& symbol);
+
+/** Return the symbol of an atomic number from 1 to 118. */
+std::string element_symbol(int number);
+
+/** Return symbols with blanks between them. */
+std::string element_symbols(const std::vector<int>& numbers);
+
+/**
+ * Return the atomic number of each atom type, from 1 on (index 0 is unused), 0 for NULL; an error names what is wrong.
+ *
+ * @param count  number of names; one for each atom type is expected
+ */
+std::vector<int> type_numbers(LAMMPS_NS::LAMMPS* lammps, const std::string& what, int count, char** names);
+
+/** Return how many of LAMMPS's energy units an eV is; an error unless the units are metal or real. */
+double energy_unit(LAMMPS_NS::LAMMPS* lammps, const std::string& what);
+
+} // namespace kml
+
+#endif
