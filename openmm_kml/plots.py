@@ -93,6 +93,32 @@ def parity(energies, forces, molecules):
     return figure
 
 
+def parity_of_structures(predictions, structures):
+    """Return a figure of predicted against reference energies per atom and force components.
+
+    Parameters
+    ----------
+    predictions : list of (energy, forces, virial)
+        In eV and eV/Å, one for each structure.
+    structures : openmm_kml.structures.StructureSet
+    """
+    known = list(zip(predictions, structures, strict=True))
+    energies = np.array(
+        [(frame.energy / len(frame), e / len(frame)) for (e, _, _), frame in known if frame.energy is not None]
+    )
+    forces = [(np.ravel(frame.forces), np.ravel(f)) for (_, f, _), frame in known if frame.forces is not None]
+    panels = []
+    if len(energies):
+        panels.append(("Energy per atom", "eV", "meV", *energies.T, BLUE))
+    if forces:
+        reference, predicted = (np.concatenate(part) for part in zip(*forces, strict=True))
+        panels.append(("Force components", "eV/Å", "meV/Å", reference, predicted, ORANGE))
+    figure, axes = new_figure(1, len(panels), squeeze=False)
+    for ax, panel in zip(axes[0], panels, strict=True):
+        _parity_panel(ax, *panel)
+    return figure
+
+
 def _parity_panel(ax, title, unit, error_unit, reference, predicted, color):
     difference = predicted - reference
     mae, rmse = 1e3 * np.abs(difference).mean(), 1e3 * np.sqrt((difference**2).mean())

@@ -15,7 +15,7 @@ TRICLINIC = np.array([[6.1, 0.3, -0.4], [1.1, 5.7, 0.2], [-0.6, 0.8, 5.9]])
 
 def spread_positions(rng, n_atoms, cell, least, pbc=(True, True, True)):
     """Return positions in a cell whose distances, images included, are at least `least`."""
-    shifts = np.array([s for s in np.ndindex(3, 3, 3)]) - 1
+    shifts = np.array(list(np.ndindex(3, 3, 3))) - 1
     shifts = shifts[(np.array(pbc) | (shifts == 0)).all(axis=1)] @ cell
     placed = []
     while len(placed) < n_atoms:

@@ -130,7 +130,7 @@ class PlainProcess:
     def parts(self, structure):
         """Return pair distances, and the sides and weights of centered triples."""
         reach = max(self.cutoff2, self.cutoff3)
-        i, j, _, vector, distance = neighbor_list(structure.positions, structure.cell, structure.pbc, reach)
+        i, _, _, vector, distance = neighbor_list(structure.positions, structure.cell, structure.pbc, reach)
         pairs = distance[distance < self.cutoff2]
         triples = []
         for atom in range(len(structure)):

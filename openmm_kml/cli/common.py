@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import re
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SHOWN = ("energy_mae", "energy_rmse", "energy_mae_per_atom", "forces_mae", "forces_rmse")
 ERROR_KEYS = {*_SHOWN, "n_structures"}  # of `openmm_kml.metrics.errors`
+OUTPUT_OPTIONS = ("-o", "--output", "--json", "--checkpoint")
 _BATCH = 500  # frames between two looks at the progress
 
 
@@ -29,12 +31,13 @@ def add_command(subparsers, name, run, summary, example, description=None):
 
 
 def add_data_options(parser):
-    """Add the options that say how a file of reference data is to be read."""
+    """Add the options that say how a file of reference data is to be read; return their group."""
     group = parser.add_argument_group("reading the data")
     group.add_argument("--energy-unit", metavar="UNIT", type=energy_unit, help="unit of the energies, e.g. kcal/mol")
     group.add_argument("--length-unit", metavar="UNIT", type=length_unit, help="unit of the positions, e.g. bohr")
     group.add_argument("--energy-key", metavar="NAME", help="name of the energy, where the file has several")
     group.add_argument("--forces-key", metavar="NAME", help="name of the forces, where the file has several")
+    return group
 
 
 def add_json_option(parser):
@@ -79,6 +82,17 @@ def evaluate(potential, molecules, n_threads=None, progress=True):
         part = slice(start, start + _BATCH)
         energies[part], forces[part], _ = potential.evaluate_batch(molecules.positions[part], n_threads=n_threads)
     return energies, forces
+
+
+def evaluate_structures(potential, structures, n_threads=None, progress=True):
+    """Return (energy, forces, virial) of a potential for each structure of a set."""
+    from tqdm import tqdm
+
+    frames = tqdm(structures, "evaluating", disable=not progress, delay=2.0, leave=False, dynamic_ncols=True)
+    return [
+        tuple(potential.evaluate(frame.positions, frame.numbers, frame.cell, frame.pbc, n_threads)[:3])
+        for frame in frames
+    ]
 
 
 def section(provenance, name):
@@ -136,6 +150,26 @@ def check_picture(path):
         from openmm_kml.plots import check_format
 
         check_format(path)
+
+
+def command_record(args, inputs=()):
+    """Return the command for the record, without directories and outputs: they are not part of the model.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        With ``argv`` and ``data``.
+    inputs : iterable of path or None
+        Further files that the command reads.
+    """
+    names = {str(path) for path in (args.data, *inputs) if path is not None}
+    words, skip = ["kml"], False
+    for word in args.argv:
+        if skip or word.split("=")[0] in OUTPUT_OPTIONS:
+            skip = not skip and "=" not in word
+            continue
+        words.append(Path(word).name if word in names else word)
+    return shlex.join(words)
 
 
 def write_json(path, content):

@@ -7,11 +7,13 @@ from openmm_kml.cli.common import (
     add_command,
     add_json_option,
     check_outputs,
+    check_picture,
     print_errors,
     print_symmetries,
     section,
     write_json,
 )
+from openmm_kml.cli.info_nbody import info_of_local
 
 
 def add_parser(subparsers):
@@ -24,16 +26,23 @@ def add_parser(subparsers):
         "Show what is in a weight file: molecule, model, symmetries by the names of the atoms, origin and errors.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="weight file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw f2 and slices of f3 (.png, .svg, .pdf)")
     add_json_option(parser)
 
 
 def run(args):
-    check_outputs({"report": args.json}, (args.model,))
+    check_outputs({"report": args.json, "picture": args.plot}, (args.model,))
+    check_picture(args.plot)
 
     from openmm_kml.elements import formula, symbol
     from openmm_kml.weights import load
 
     weights = load(args.model)
+    if weights.elements is not None:
+        info_of_local(args, weights)
+        return
+    if args.plot is not None:
+        raise ValueError("--plot draws two- and three-body functions; this model of one molecule has none")
     report = {
         "file": str(args.model),
         "bytes": args.model.stat().st_size,
@@ -89,10 +98,10 @@ def _print(report):
     if "baseline" in report:
         print(f"  baseline        only the difference to {_printable(report['baseline']['name'])}")
         print(f"                  {report['baseline']['digest']}")
-    _print_provenance(report["provenance"])
+    print_provenance(report["provenance"])
 
 
-def _print_provenance(provenance):
+def print_provenance(provenance):
     data, source = section(provenance, "data"), section(provenance, "converted_from")
     if "program" in provenance:
         print(f"  made by         {_printable(provenance['program'])}")
@@ -105,7 +114,7 @@ def _print_provenance(provenance):
     if "command" in provenance:
         print(f"  command         {_printable(provenance['command'])}")
     measured = section(provenance, "errors")
-    if measured and all(isinstance(part, dict) and set(part) == ERROR_KEYS for part in measured.values()):
+    if measured and all(isinstance(part, dict) and set(part) >= ERROR_KEYS for part in measured.values()):
         print()
         print_errors([(_printable(name), part) for name, part in measured.items()])
 

@@ -5,18 +5,19 @@ from pathlib import Path
 from openmm_kml.cli.baseline import add_baseline_option, load_potential
 from openmm_kml.cli.common import (
     add_command,
-    add_data_options,
     add_json_option,
     add_threads_option,
     check_outputs,
     check_picture,
     evaluate,
+    evaluate_structures,
     print_errors,
     read_data,
     section,
     warn,
     write_json,
 )
+from openmm_kml.cli.nbody_options import add_structure_options, read_structure_data
 
 
 def add_parser(subparsers):
@@ -39,7 +40,7 @@ def add_parser(subparsers):
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw predicted against reference (.png, .svg, .pdf)")
     add_baseline_option(parser)
     add_threads_option(parser)
-    add_data_options(parser)
+    add_structure_options(parser)
     add_json_option(parser)
 
 
@@ -51,6 +52,9 @@ def run(args):
     from openmm_kml.metrics import errors
 
     potential, baseline = load_potential(args.model, args.baseline)
+    if potential.weights.elements is not None:
+        _test_local(args, potential)
+        return
     molecules = _frames(args, potential.weights.provenance, read_data(args))
     if molecules.energies is None and molecules.forces is None:
         raise DataError(f"{args.data} has neither energies nor forces to compare with")
@@ -69,10 +73,37 @@ def run(args):
     print_errors([("errors", measured)])
 
 
-def _frames(args, provenance, molecules):
+def _test_local(args, potential):
+    """Test a model of local terms on structures of any composition."""
+    from openmm_kml.errors import DataError
+    from openmm_kml.metrics import structure_errors
+    from openmm_kml.structures import split_structures
+
+    structures = _frames(args, potential.weights.provenance, read_structure_data(args), split_structures)
+    if all(frame.energy is None and frame.forces is None for frame in structures):
+        raise DataError(f"{args.data} has neither energies nor forces to compare with")
+    predictions = evaluate_structures(potential, structures, args.threads)
+    measured = {"errors": structure_errors(predictions, structures)}
+    if len(structures.groups) > 1:
+        for name in structures.groups:
+            places = [k for k, frame in enumerate(structures) if frame.group == name]
+            measured[name or "(no group)"] = structure_errors([predictions[k] for k in places], structures[places])
+    if args.plot is not None:
+        from openmm_kml.plots import parity_of_structures, save_figure
+
+        save_figure(parity_of_structures(predictions, structures), args.plot)
+    groups = {name: errors for name, errors in measured.items() if name != "errors"}
+    write_json(args.json, measured["errors"] | ({"groups": groups} if groups else {}))
+    print(f"{args.model} on {args.data}, {structures.describe()}")
+    print_errors(list(measured.items()))
+
+
+def _frames(args, provenance, molecules, split=None):
     """Return the frames to test on: all, or those of the training file that the training has not seen."""
     from openmm_kml.errors import DataError
-    from openmm_kml.structures import split
+
+    if split is None:
+        from openmm_kml.structures import split
 
     counts = {name: section(provenance, "split").get(name) for name in ("n_train", "n_validation", "n_test", "seed")}
     known = all(isinstance(count, int) for count in counts.values())

@@ -1,4 +1,4 @@
-"""``kml train gdml``: train a potential of one molecule."""
+"""``kml train``: the kinds of models, and ``kml train gdml``: train a potential of one molecule."""
 
 import dataclasses
 import shlex
@@ -10,6 +10,7 @@ from openmm_kml.cli.common import (
     add_data_options,
     add_json_option,
     check_outputs,
+    command_record,
     evaluate,
     natural,
     positive_int,
@@ -20,8 +21,7 @@ from openmm_kml.cli.common import (
     write_json,
 )
 from openmm_kml.cli.model_options import add_checkpoint_option, add_model_options, model_options
-
-_OUTPUT_OPTIONS = ("-o", "--output", "--json", "--checkpoint")
+from openmm_kml.cli.train_nbody import add_nbody_parser
 
 
 def add_parser(subparsers):
@@ -50,10 +50,11 @@ def add_parser(subparsers):
     add_data_options(parser)
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars, print the errors only")
+    add_nbody_parser(kinds)
 
 
 def train_description():
-    return "Train a potential on reference data. See: kml train gdml --help"
+    return "Train a potential on reference data. See: kml train gdml --help, kml train nbody --help"
 
 
 def run(args):
@@ -87,7 +88,7 @@ def run(args):
     }
     provenance = {
         **fit.weights.provenance,
-        "command": _command(args),
+        "command": command_record(args, (args.baseline,)),
         "data": {"name": molecules.name, "digest": molecules.digest, "frames": len(molecules)},
         "split": _counts(train, validation, test) | {"seed": args.seed},
         "errors": measured,
@@ -146,17 +147,6 @@ def print_choice(report):
     print(f"  trained in      {report['seconds']:.1f} s with the {report['solver']['name']} solver")
     for note in report["notes"]:
         print(f"note: {note}")
-
-
-def _command(args):
-    """Return the command for the record, without directories and outputs: they are not part of the model."""
-    words, skip = ["kml"], False
-    for word in args.argv:
-        if skip or word.split("=")[0] in _OUTPUT_OPTIONS:
-            skip = not skip and "=" not in word
-            continue
-        words.append(Path(word).name if word in (str(args.data), str(args.baseline)) else word)
-    return shlex.join(words)
 
 
 def _data_options(args):

@@ -1,0 +1,86 @@
+"""``kml info`` of a model of local terms: its grids, and the values of f2 and f3."""
+
+import numpy as np
+
+from openmm_kml.cli.common import print_table, write_json
+
+_ROWS = 12  # of the table of f2
+
+
+def info_of_local(args, weights):
+    """Print, write and draw what a model of two- and three-body functions holds."""
+    from openmm_kml.cli.info import print_provenance
+    from openmm_kml.elements import symbol
+
+    report = {
+        "file": str(args.model),
+        "bytes": args.model.stat().st_size,
+        "elements": [symbol(z) for z in weights.elements],
+        "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
+        "terms": [_describe(term, weights.elements) for term in weights.terms],
+        "pair_energies": _pair_table(weights),
+        "provenance": weights.provenance,
+    }
+    if args.plot is not None:
+        from openmm_kml.plots import save_figure
+        from openmm_kml.plots_nbody import functions
+
+        save_figure(functions(weights), args.plot)
+    write_json(args.json, report)
+    _print(report)
+    print_provenance(report["provenance"])
+
+
+def _describe(term, elements):
+    from openmm_kml.elements import symbol
+    from openmm_kml.local_terms import RepulsionTerm, Spline3Term
+
+    if isinstance(term, RepulsionTerm):
+        pairs = [f"{symbol(a)}-{symbol(b)}" for k, a in enumerate(elements) for b in elements[k:]]
+        return {"kind": term.kind, "switch": dict(zip(pairs, term.switch.tolist(), strict=True))}
+    common = {name: getattr(term, name) for name in ("kind", "start", "cutoff", "n_intervals", "spacing")}
+    common["n_coefficients"] = term.coefficients.size
+    if isinstance(term, Spline3Term):
+        common |= {name: getattr(term, name) for name in ("compact", "taper_start", "taper_width", "spacing_far")}
+    return common
+
+
+def _pair_table(weights):
+    """Return the energies of two atoms at some distances, name of the pair -> list; "r" has the distances."""
+    from openmm_kml.elements import symbol
+    from openmm_kml.plots_nbody import pair_energy
+
+    reach = max(term.reach for term in weights.terms)
+    distances = np.linspace(reach / _ROWS, reach, _ROWS)
+    table = {"r": distances.tolist()}
+    for k, a in enumerate(weights.elements):
+        for b in weights.elements[k:]:
+            table[f"{symbol(a)}-{symbol(b)}"] = pair_energy(weights, a, b, distances).tolist()
+    return table
+
+
+def _print(report):
+    print(f"{report['file']}  ({report['bytes'] / 1e3:.0f} kB)")
+    print(f"  elements        {' '.join(report['elements'])}")
+    print("  one body        " + ", ".join(f"{name} {e:.6f}" for name, e in report["atom_energies"].items()) + " eV")
+    for term in report["terms"]:
+        if term["kind"] == "repulsion":
+            switch = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in term["switch"].items())
+            print(f"  repulsion       ZBL, switched off over {switch} Å")
+            continue
+        grid = (
+            f"{term['start']:.2f} to {term['cutoff']:.2f} Å, {term['n_intervals']} intervals of {term['spacing']:.3f}"
+        )
+        print(f"  {term['kind']:<15s} {grid}, {term['n_coefficients']} coefficients")
+        if term["kind"] == "spline3":
+            kind = "all three sides" if term["compact"] else "the two sides at the center"
+            inner = f"{term['taper_start']:.2f} to {term['taper_start'] + term['taper_width']:.2f}"
+            print(f"                  cutoff of {kind}; grows from zero over {inner} Å")
+    print("\n  energy of two atoms, eV")
+    table = report["pair_energies"]
+    columns = [("r, Å", [f"{r:.2f}" for r in table["r"]])]
+    columns += [(name, [f"{e:.4g}" for e in values]) for name, values in table.items() if name != "r"]
+    print_table(
+        [[f"  {columns[0][0]}", *(name for name, _ in columns[1:])]]
+        + [[f"  {columns[0][1][row]}", *(values[row] for _, values in columns[1:])] for row in range(len(table["r"]))]
+    )
