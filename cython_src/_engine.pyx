@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The host engine: evaluation loops over blocks of training points, without the GIL, in OpenMP threads.
+"""The host engine: evaluation loops over blocks of training points or over atoms, without the GIL, in OpenMP threads.
 
 Results depend on the model, the positions and the number of threads only: each thread takes a fixed range of blocks
 into sums of its own, and these are added in the order of the threads.
@@ -30,10 +30,13 @@ cdef extern from "kml/engine_api.h" nogil:
         void (*close)(kml_potential*) noexcept nogil
         int (*n_atoms)(const kml_potential*) noexcept nogil
         const int* (*species)(const kml_potential*) noexcept nogil
+        int (*n_elements)(const kml_potential*) noexcept nogil
+        const int* (*elements)(const kml_potential*) noexcept nogil
+        double (*cutoff)(const kml_potential*) noexcept nogil
         kml_workspace* (*new_workspace)(const kml_potential*) noexcept nogil
         void (*free_workspace)(kml_workspace*) noexcept nogil
-        int (*evaluate)(const kml_potential*, kml_workspace*, int, const double*, const double*, int, double*, double*,
-                        double*, char*, size_t) noexcept nogil
+        int (*evaluate)(const kml_potential*, kml_workspace*, int, const double*, const int*, const double*, const int*,
+                        int, double*, double*, double*, double*, char*, size_t) noexcept nogil
 
 
 cdef extern from "kml/potential.h" namespace "kml" nogil:
@@ -41,6 +44,9 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         NONE "kml::Failure::none"
         NOT_FINITE "kml::Failure::not_finite"
         MEMORY "kml::Failure::memory"
+        UNKNOWN_ELEMENT "kml::Failure::unknown_element"
+        NO_VOLUME "kml::Failure::no_volume"
+        TOO_SMALL "kml::Failure::too_small"
 
     cppclass Failure:
         Reason reason
@@ -62,13 +68,42 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         void gather(long, const double*, double*)
         void finish(long, const double*, const double*, double*, double*, double*, double*)
 
+    cppclass LocalModel:
+        vector[int] elements
+        double cutoff()
+
+    cppclass Structure:
+        long n_atoms
+        const double* positions
+        const int* numbers
+        const double* cell
+        const int* pbc
+
+    cppclass NeighborList:
+        double skin
+        void forget()
+
+    cppclass LocalEvaluation:
+        NeighborList list
+        Failure begin(const LocalModel&, const Structure&) noexcept
+        bint stale()
+        long n_chunks()
+        bint search(long) noexcept
+        Failure finish_search() noexcept
+        void place(long) noexcept
+        void link(long) noexcept
+        Failure prepare(const LocalModel&, const Structure&, int) noexcept
+        Failure environments(const LocalModel&, int, long, long) noexcept
+        void forces(long, long, double*) noexcept
+        void finish(double*, double*, double*) noexcept
+
     const InstructionSet* instruction_set(const char*)
     kml_potential* open_potential(const void*, size_t, const char*, char*, size_t) noexcept
     void close_potential(kml_potential*) noexcept
     kml_workspace* new_workspace() noexcept
     void free_workspace(kml_workspace*) noexcept
     Failure check_results(long, int, const double*, const double*, const double*) noexcept
-    void describe(const Failure&, bint, char*, size_t) noexcept
+    void describe(const kml_potential&, const Failure&, bint, char*, size_t) noexcept
 
 
 cdef extern from "kml/potential.h" nogil:
@@ -78,13 +113,16 @@ cdef extern from "kml/potential.h" nogil:
         double one_body
         vector[GDML] terms
         const InstructionSet* instructions
-        double operations()
+        LocalModel local
+        bint is_local()
+        double operations(long)
         @staticmethod
         int useful_threads(int, double)
 
     cppclass Workspace "kml_workspace":
         AlignedVector shared
         vector[AlignedVector] own
+        LocalEvaluation local
         bint reserve(const GDML&, long, int) noexcept
 
 
@@ -176,6 +214,73 @@ cdef Failure evaluate_stacks(Potential* potential, Workspace* work, long first, 
     return failure
 
 
+cdef Failure update_list(LocalEvaluation* local, int threads) noexcept nogil:
+    """Make the list of neighbors anew."""
+    cdef Failure failure
+    cdef long c, n_chunks = local.n_chunks()
+    cdef int short_of_memory = 0
+    for c in prange(n_chunks, schedule="static", num_threads=threads):
+        short_of_memory += not local.search(c)
+    if short_of_memory:
+        local.list.forget()
+        failure.reason = MEMORY
+        return failure
+    failure = local.finish_search()
+    if failure.reason != NONE:
+        return failure
+    for c in prange(n_chunks, schedule="static", num_threads=threads):
+        local.place(c)
+    for c in prange(n_chunks, schedule="static", num_threads=threads):
+        local.link(c)
+    return failure
+
+
+cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structure& structure, int n_threads,
+                            double* energy, double* forces, double* virial, double* atomic) noexcept nogil:
+    """Energy, forces, virial and atomic energies of one structure by local terms; NULL where they are not wanted."""
+    cdef LocalEvaluation* local = &work.local
+    cdef LocalModel* model = &potential.local
+    cdef Failure failure = local.begin(model[0], structure)
+    cdef long n_chunks = local.n_chunks()
+    cdef int threads, t
+    if failure.reason != NONE:
+        return failure
+    threads = <int> max(1, min(<long> n_threads, n_chunks))
+    if local.stale():
+        failure = update_list(local, threads)
+    if failure.reason == NONE:
+        failure = local.prepare(model[0], structure, threads)
+    if failure.reason == NONE:
+        failure = evaluate_chunks(model, local, n_chunks, threads, forces)
+    if failure.reason != NONE:
+        return failure
+    local.finish(energy, virial, atomic)
+    return check_results(1, <int> structure.n_atoms, energy, forces, virial)
+
+
+cdef Failure evaluate_chunks(LocalModel* model, LocalEvaluation* local, long n_chunks, int threads,
+                             double* forces) noexcept nogil:
+    """Evaluate all environments, then gather the forces, unless `forces` is NULL."""
+    cdef Failure failure
+    cdef vector[Failure] failures
+    cdef int t
+    if threads == 1:
+        failure = local.environments(model[0], 0, 0, n_chunks)
+        if failure.reason == NONE and forces != NULL:
+            local.forces(0, n_chunks, forces)
+        return failure
+    failures.resize(threads)
+    for t in prange(threads, schedule="static", num_threads=threads):
+        failures[t] = local.environments(model[0], t, n_chunks * t // threads, n_chunks * (t + 1) // threads)
+    for t in range(threads):
+        if failures[t].reason != NONE:
+            return failures[t]
+    if forces != NULL:
+        for t in prange(threads, schedule="static", num_threads=threads):
+            local.forces(n_chunks * t // threads, n_chunks * (t + 1) // threads, forces)
+    return failure
+
+
 # --- the C function table
 
 
@@ -191,28 +296,61 @@ cdef const int* api_species(const kml_potential* potential) noexcept nogil:
     return (<Potential*> potential).species.data()
 
 
+cdef int api_n_elements(const kml_potential* potential) noexcept nogil:
+    return <int> (<Potential*> potential).local.elements.size()
+
+
+cdef const int* api_elements(const kml_potential* potential) noexcept nogil:
+    return (<Potential*> potential).local.elements.data()
+
+
+cdef double api_cutoff(const kml_potential* potential) noexcept nogil:
+    return (<Potential*> potential).local.cutoff()
+
+
 cdef kml_workspace* api_new_workspace(const kml_potential* potential) noexcept nogil:
     return new_workspace()
 
 
 cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, int n_atoms, const double* positions,
-                      const double* cell, int n_threads, double* energy, double* forces, double* virial, char* error,
-                      size_t error_size) noexcept nogil:
+                      const int* numbers, const double* cell, const int* pbc, int n_threads, double* energy,
+                      double* forces, double* virial, double* atomic, char* error, size_t error_size) noexcept nogil:
     cdef Potential* potential = <Potential*> handle
+    cdef Structure structure
     cdef Failure failure
-    if n_atoms != <int> potential.species.size():
-        describe_count(<int> potential.species.size(), n_atoms, error, error_size)
-        return 1
-    n_threads = Potential.useful_threads(n_threads, potential.operations())
-    failure = evaluate_stack(potential, <Workspace*> workspace, 1, positions, n_threads, energy, forces, virial)
+    n_threads = Potential.useful_threads(n_threads, potential.operations(n_atoms))
+    if potential.is_local():
+        if n_atoms < 1 or numbers == NULL:
+            say(error, error_size, b"the potential needs at least one atom, and atomic numbers")
+            return 1
+        structure.n_atoms = n_atoms
+        structure.positions = positions
+        structure.numbers = numbers
+        structure.cell = cell
+        structure.pbc = pbc
+        failure = evaluate_local(potential, <Workspace*> workspace, structure, n_threads, energy, forces, virial,
+                                 atomic)
+    else:
+        if n_atoms != <int> potential.species.size():
+            describe_count(<int> potential.species.size(), n_atoms, error, error_size)
+            return 1
+        if atomic != NULL:
+            say(error, error_size, b"a model of one molecule has no energies of single atoms")
+            return 1
+        failure = evaluate_stack(potential, <Workspace*> workspace, 1, positions, n_threads, energy, forces, virial)
     if failure.reason != NONE:
-        describe(failure, False, error, error_size)
+        describe(handle[0], failure, False, error, error_size)
         return 1
     return 0
 
 
 cdef extern from "<cstdio>" namespace "std" nogil:
     int snprintf(char*, size_t, const char*, ...) noexcept
+
+
+cdef void say(char* error, size_t error_size, const char* text) noexcept nogil:
+    if error != NULL and error_size > 0:
+        snprintf(error, error_size, "%s", text)
 
 
 cdef void describe_count(int expected, int found, char* error, size_t error_size) noexcept nogil:
@@ -226,6 +364,9 @@ TABLE.open = api_open
 TABLE.close = close_potential
 TABLE.n_atoms = api_n_atoms
 TABLE.species = api_species
+TABLE.n_elements = api_n_elements
+TABLE.elements = api_elements
+TABLE.cutoff = api_cutoff
 TABLE.new_workspace = api_new_workspace
 TABLE.free_workspace = free_workspace
 TABLE.evaluate = api_evaluate
@@ -255,6 +396,8 @@ cdef class Engine:
         A weight file.
     isa : str, optional
         Instruction set: "avx512", "avx2" or "baseline"; the best of this processor by default. For tests.
+    skin : float, optional
+        How much farther than the cutoff lists of neighbors reach, in Å, at least 0. For tests.
 
     Raises
     ------
@@ -266,8 +409,9 @@ cdef class Engine:
 
     cdef Potential* potential
     cdef vector[kml_workspace*] idle
+    cdef double skin
 
-    def __cinit__(self, data, isa=None):
+    def __cinit__(self, data, isa=None, skin=None):
         cdef char error[ERROR_SIZE]
         cdef const unsigned char[::1] view = data
         cdef size_t size = view.shape[0]
@@ -276,6 +420,7 @@ cdef class Engine:
         cdef const char* isa_name = name
         if instruction_set(isa_name) == NULL:
             raise ValueError(f"isa must be 'avx512', 'avx2' or 'baseline', and this processor's; {isa!r} was given")
+        self.skin = -1 if skin is None else skin
         error[0] = 0
         with nogil:
             self.potential = <Potential*> open_potential(start, size, isa_name, error, ERROR_SIZE)
@@ -295,6 +440,8 @@ cdef class Engine:
             workspace = new_workspace()
             if workspace == NULL:
                 raise MemoryError("the memory does not suffice for the evaluation")
+            if self.skin >= 0:
+                (<Workspace*> workspace).local.list.skin = self.skin
         else:
             workspace = self.idle.back()
             self.idle.pop_back()
@@ -305,13 +452,23 @@ cdef class Engine:
 
     @property
     def n_atoms(self):
-        """Number of atoms of the molecule."""
+        """Number of atoms of the molecule; 0 for a model of any structure."""
         return self.potential.species.size()
 
     @property
     def species(self):
-        """Atomic number of each atom, int64 array of shape (n_atoms,)."""
-        return np.array(self.potential.species, dtype=np.int64)
+        """Atomic number of each atom, int64 array of shape (n_atoms,); None for a model of any structure."""
+        return None if self.potential.is_local() else np.array(self.potential.species, dtype=np.int64)
+
+    @property
+    def elements(self):
+        """Atomic numbers that a model of any structure knows, int64 array; None for a model of one molecule."""
+        return np.array(self.potential.local.elements, dtype=np.int64) if self.potential.is_local() else None
+
+    @property
+    def cutoff(self):
+        """Distance in Å beyond which atoms do not feel each other; 0 for a model of one molecule."""
+        return self.potential.local.cutoff()
 
     @property
     def instruction_set(self):
@@ -320,8 +477,12 @@ cdef class Engine:
 
     @property
     def operations(self):
-        """Floating-point operations of one evaluation, 8 N P D summed over the terms."""
-        return self.potential.operations()
+        """Floating-point operations of one evaluation of a molecule, 8 N P D summed over the terms."""
+        return self.potential.operations(0)
+
+    def operations_for(self, long n_atoms):
+        """Return the floating-point operations of one evaluation of n atoms; roughly, for local terms."""
+        return self.potential.operations(n_atoms)
 
     def evaluate(self, positions, cell=None, int n_threads=1, bint forces=True, bint virial=True):
         """Return energy, forces and virial of one structure.
@@ -364,11 +525,78 @@ cdef class Engine:
         cdef Failure failure
         cdef Workspace* work = self.take()
         with nogil:
-            n_threads = Potential.useful_threads(n_threads, self.potential.operations())
+            n_threads = Potential.useful_threads(n_threads, self.potential.operations(0))
             failure = evaluate_stack(self.potential, work, 1, &r[0, 0], n_threads, &energy, f_start, v_start)
         self.give(work)
-        raise_failure(failure, False)
+        raise_failure(self.potential, failure, False)
         return energy, f, v
+
+    def evaluate_structure(self, positions, numbers, cell=None, pbc=None, int n_threads=1, bint forces=True,
+                           bint virial=True, bint atomic=False):
+        """Return energy, forces, virial and atomic energies of one structure by a model of any structure.
+
+        Parameters
+        ----------
+        positions : array_like of shape (n_atoms, 3), Å
+            Inside the cell or not.
+        numbers : array_like of int, shape (n_atoms,)
+            Atomic numbers.
+        cell : array_like of shape (3, 3), Å, optional
+            Lattice vectors as rows.
+        pbc : sequence of 3 bool, optional
+            Which lattice vectors repeat the structure; none by default.
+        n_threads : int
+            At least 1; few atoms use fewer. The results do not depend on it.
+        forces, virial, atomic : bool
+            Whether to compute them.
+
+        Returns
+        -------
+        energy : float, eV
+        forces : ndarray of shape (n_atoms, 3), eV/Å, -dE/dr, or None
+        virial : ndarray of shape (3, 3), eV, -dE/dstrain, or None
+        atomic : ndarray of shape (n_atoms,), eV, or None
+
+        Raises
+        ------
+        ValueError
+            If an array has a wrong shape, an element is not in the model, or the cell has no volume.
+        openmm_kml.errors.EvaluationError
+            If atoms coincide or a number is not finite; the message names the atoms.
+        """
+        cdef const double[:, ::1] r = as_positions(positions)
+        cdef int n = <int> r.shape[0]
+        cdef const int[::1] z = as_numbers(numbers, n)
+        check_cell(cell)
+        check_threads(n_threads)
+        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
+        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        f = np.empty((n, 3)) if forces else None
+        v = np.empty((3, 3)) if virial else None
+        a = np.empty(n) if atomic else None
+        cdef double energy = 0
+        cdef double[:, ::1] f_view = f
+        cdef double[:, ::1] v_view = v
+        cdef double[::1] a_view = a
+        cdef double* f_start = &f_view[0, 0] if forces else NULL
+        cdef double* v_start = &v_view[0, 0] if virial else NULL
+        cdef double* a_start = &a_view[0] if atomic else NULL
+        cdef Failure failure
+        cdef Structure structure
+        structure.n_atoms = n
+        structure.positions = &r[0, 0]
+        structure.numbers = &z[0]
+        structure.cell = NULL
+        if cell is not None:
+            structure.cell = &box[0, 0]
+        structure.pbc = &periodic[0]
+        cdef Workspace* work = self.take()
+        with nogil:
+            n_threads = Potential.useful_threads(n_threads, self.potential.operations(n))
+            failure = evaluate_local(self.potential, work, structure, n_threads, &energy, f_start, v_start, a_start)
+        self.give(work)
+        raise_failure(self.potential, failure, False)
+        return energy, f, v, a
 
     def evaluate_batch(self, positions, int n_threads=1):
         """Return energies, forces and virials of many structures; several share each pass over the training points.
@@ -404,7 +632,7 @@ cdef class Engine:
         cdef double[:, :, ::1] v = virials
         cdef long stack = min([self.potential.terms[k].stack() for k in range(self.potential.terms.size())])
         cdef long n_stacks = (m + stack - 1) // stack
-        cdef int threads = Potential.useful_threads(n_threads, self.potential.operations() * m)
+        cdef int threads = Potential.useful_threads(n_threads, self.potential.operations(0) * m)
         cdef int lanes = threads if n_stacks >= threads else 1  # threads over geometries, or over training points
         cdef int t
         cdef vector[Failure] failures
@@ -425,7 +653,7 @@ cdef class Engine:
         for t in range(lanes):
             self.give(work[t])
         for t in range(lanes):
-            raise_failure(failures[t], True)
+            raise_failure(self.potential, failures[t], True)
         return energies, forces, virials
 
     cdef object checked(self, positions, int n_dim):
@@ -439,6 +667,31 @@ cdef class Engine:
             expected = f"({n}, 3)" if n_dim == 2 else f"(M, {n}, 3)"
             raise ValueError(f"positions have the shape {array.shape}; {expected} is expected for {n} atoms")
         return array
+
+
+cdef object as_positions(positions):
+    try:
+        array = np.ascontiguousarray(positions, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("positions must be an array of numbers, in Å") from None
+    if array.ndim != 2 or array.shape[1] != 3 or array.shape[0] == 0:
+        raise ValueError(f"positions have the shape {array.shape}; (n_atoms, 3) is expected, at least one atom")
+    return array
+
+
+cdef object as_numbers(numbers, int n):
+    array = np.asarray(numbers)
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        raise ValueError(f"numbers must be {n} atomic numbers, one for each atom; an array of shape {array.shape} and "
+                         f"type {array.dtype} was given")
+    return np.ascontiguousarray(np.clip(array, -1, 1000), dtype=np.intc)
+
+
+cdef object as_periodic(pbc):
+    array = np.asarray(pbc)
+    if array.shape not in ((), (3,)) or array.dtype.kind not in "biu":
+        raise ValueError(f"pbc must be one or three booleans; {pbc!r} was given")
+    return np.ascontiguousarray(np.broadcast_to(array != 0, 3), dtype=np.intc)
 
 
 cdef int check_threads(int n_threads) except -1:
@@ -455,11 +708,13 @@ cdef int check_cell(cell) except -1:
     return 0
 
 
-cdef int raise_failure(const Failure& failure, bint batch) except -1:
+cdef int raise_failure(Potential* potential, const Failure& failure, bint batch) except -1:
     cdef char error[ERROR_SIZE]
     if failure.reason == NONE:
         return 0
     if failure.reason == MEMORY:
         raise MemoryError("the memory does not suffice for the evaluation")
-    describe(failure, batch, error, ERROR_SIZE)
+    describe((<kml_potential*> potential)[0], failure, batch, error, ERROR_SIZE)
+    if failure.reason == UNKNOWN_ELEMENT or failure.reason == NO_VOLUME or failure.reason == TOO_SMALL:
+        raise ValueError(error.decode(errors="replace"))
     raise EvaluationError(error.decode(errors="replace"))

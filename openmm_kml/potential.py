@@ -89,14 +89,24 @@ class KernelPotential:
         return (type(self), (self._data,))
 
     def __repr__(self):
+        if self.species is None:
+            return f"<KernelPotential of {symbols(self.elements)}, cutoff {self.cutoff:g} Å>"
         return f"<KernelPotential of {formula(self.species)}, {self._engine.operations:.3g} operations>"
 
     @cached_property
     def species(self):
-        """Atomic numbers in order, read-only int64 array of shape (n_atoms,)."""
-        species = self._engine.species
-        species.flags.writeable = False
-        return species
+        """Atomic numbers in order, read-only int64 array of shape (n_atoms,); None for a model of any structure."""
+        return _read_only(self._engine.species)
+
+    @cached_property
+    def elements(self):
+        """Atomic numbers that a model of any structure knows, read-only, ascending; None for one of a molecule."""
+        return _read_only(self._engine.elements)
+
+    @property
+    def cutoff(self):
+        """Distance in Å beyond which atoms do not feel each other; 0 for a model of one molecule."""
+        return self._engine.cutoff
 
     @cached_property
     def weights(self):
@@ -108,17 +118,20 @@ class KernelPotential:
         """The `openmm_kml.weights.Baseline` that the model is the difference to, None when it is the whole energy."""
         return weight_files.baseline_of(self._data)
 
-    def evaluate(self, positions, numbers=None, cell=None, n_threads=None):
+    def evaluate(self, positions, numbers=None, cell=None, pbc=None, n_threads=None):
         """Return the `Evaluation` of one structure.
 
         Parameters
         ----------
         positions : array_like of shape (n_atoms, 3), Å
-            A whole molecule, its atoms in the order of the model; it is never wrapped into a cell.
-        numbers : array_like of shape (n_atoms,), optional
-            Atomic numbers, to be compared with those of the model.
+            A model of one molecule takes the whole molecule, its atoms in the order of the model, and never wraps it
+            into a cell. A model of any structure takes atoms inside the cell or outside.
+        numbers : array_like of int, shape (n_atoms,)
+            Atomic numbers. Optional for a model of one molecule, whose own they are compared with.
         cell : array_like of shape (3, 3), Å, optional
             Lattice vectors as rows. A model of one molecule does not depend on it.
+        pbc : bool or sequence of 3 bool, optional
+            Which lattice vectors repeat the structure; all when a cell is given, none without.
         n_threads : int, optional
             OpenMP threads. By default one for small work, so that a busy machine does not make threads wait for each
             other, and up to all cores for large work.
@@ -126,22 +139,44 @@ class KernelPotential:
         Raises
         ------
         ValueError
-            If an array has a wrong shape, or the elements differ from the model's.
+            If an array has a wrong shape, the elements are not the model's, or the cell has no volume.
         openmm_kml.errors.EvaluationError
             If atoms coincide or a coordinate is not finite; the message names the atoms.
         """
+        if self.species is None:
+            return Evaluation(*self._evaluate_structure(positions, numbers, cell, pbc, n_threads)[:3])
         if numbers is not None:
             self.check_numbers(numbers)
         return Evaluation(*self._engine.evaluate(positions, cell, self._threads(n_threads)))
 
-    def evaluate_batch(self, positions, numbers=None, n_threads=None):
+    def evaluate_atomic(self, positions, numbers, cell=None, pbc=None, n_threads=None):
+        """Return the energies of the single atoms, shape (n_atoms,), eV; they add up to the energy.
+
+        Arguments and errors as in `evaluate`, and ValueError for a model of one molecule, which has no such energies.
+        """
+        if self.species is not None:
+            raise ValueError("a model of one molecule has no energies of single atoms; only its sum is defined")
+        return self._evaluate_structure(positions, numbers, cell, pbc, n_threads, atomic=True)[3]
+
+    def _evaluate_structure(self, positions, numbers, cell, pbc, n_threads, atomic=False):
+        """Return energy, forces, virial and, if wanted, atomic energies by a model of any structure."""
+        if numbers is None:
+            raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
+        if pbc is None:
+            pbc = cell is not None
+        threads = self._threads(n_threads, operations=self._engine.operations_for(np.shape(numbers)[0]))
+        return self._engine.evaluate_structure(
+            positions, numbers, cell, pbc, threads, forces=not atomic, virial=not atomic, atomic=atomic
+        )
+
+    def evaluate_batch(self, positions, numbers=None, n_threads=None, cell=None, pbc=None):
         """Return the `Evaluation` of many structures, with a leading axis; faster than one by one.
 
         Parameters
         ----------
         positions : array_like of shape (M, n_atoms, 3), Å
-        numbers, n_threads
-            As in `evaluate`.
+        numbers, n_threads, cell, pbc
+            As in `evaluate`, the same for all structures.
 
         Raises
         ------
@@ -150,20 +185,45 @@ class KernelPotential:
         openmm_kml.errors.EvaluationError
             If atoms coincide or a coordinate is not finite; the message names the structure and the atoms.
         """
+        if self.species is None:
+            return self._evaluate_one_by_one(positions, numbers, cell, pbc, n_threads)
         if numbers is not None:
             self.check_numbers(numbers)
-        return Evaluation(
-            *self._engine.evaluate_batch(positions, self._threads(n_threads, (np.shape(positions) or (0,))[0]))
-        )
+        n_structures = (np.shape(positions) or (0,))[0]
+        threads = self._threads(n_threads, n_structures * self._engine.operations)
+        return Evaluation(*self._engine.evaluate_batch(positions, threads))
 
-    def _threads(self, n_threads, n_structures=1):
+    def _evaluate_one_by_one(self, positions, numbers, cell, pbc, n_threads):
+        shape = np.shape(positions)
+        if len(shape) != 3 or shape[2] != 3:
+            raise ValueError(f"positions have the shape {shape}; (M, n_atoms, 3) is expected")
+        results = [self.evaluate(r, numbers, cell, pbc, n_threads) for r in positions]
+        if not results:
+            return Evaluation(np.empty(0), np.empty(shape), np.empty((0, 3, 3)))
+        return Evaluation(*map(np.stack, zip(*results, strict=True)))
+
+    def _threads(self, n_threads, operations=None):
         if n_threads is not None:
             return n_threads
-        return max(1, min(max_threads(), int(n_structures * self._engine.operations / OPERATIONS_PER_THREAD)))
+        operations = self._engine.operations if operations is None else operations
+        return max(1, min(max_threads(), int(operations / OPERATIONS_PER_THREAD)))
 
     def check_numbers(self, numbers):
-        """Raise ValueError unless the atomic numbers, shape (n_atoms,), are those of the model in its order."""
+        """Raise ValueError unless the model is for atoms with these atomic numbers, shape (n_atoms,).
+
+        A model of one molecule takes those of the molecule in its order; a model of any structure takes any that it
+        knows.
+        """
         numbers = np.asarray(numbers)
+        if self.species is None:
+            unknown = np.flatnonzero(~np.isin(numbers, self.elements))
+            if len(unknown):
+                number = numbers.flat[unknown[0]]
+                raise ValueError(
+                    f"element {number} ({symbol(number)}, atom {unknown[0]}) is not in the model, which knows "
+                    f"{symbols(self.elements)}"
+                )
+            return
         if numbers.shape != self.species.shape:
             raise ValueError(
                 f"the model is for {len(self.species)} atoms ({formula(self.species)}); "
@@ -180,20 +240,38 @@ class KernelPotential:
     def info(self):
         """Return what the file holds, as a dictionary that JSON can write."""
         weights = self.weights
-        return {
-            "n_atoms": len(self.species),
-            "formula": formula(self.species),
-            "species": [symbol(z) for z in self.species],
+        if self.species is None:
+            atoms = {"elements": [symbol(z) for z in self.elements], "cutoff": self.cutoff}
+        else:
+            atoms = {
+                "n_atoms": len(self.species),
+                "formula": formula(self.species),
+                "species": [symbol(z) for z in self.species],
+                "operations_per_evaluation": self._engine.operations,
+            }
+        return atoms | {
             "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
             "terms": [_describe(term) for term in weights.terms],
-            "operations_per_evaluation": self._engine.operations,
             "instruction_set": self._engine.instruction_set,
             "file_size": len(self._data),
             "provenance": weights.provenance,
         }
 
 
+def symbols(numbers):
+    """Return the symbols of elements with commas between them, for messages."""
+    return ", ".join(symbol(z) for z in numbers)
+
+
+def _read_only(array):
+    if array is not None:
+        array.flags.writeable = False
+    return array
+
+
 def _describe(term):
+    if term.kind != "gdml":
+        return _describe_local(term)
     return {
         "kind": term.kind,
         "kernel": term.kernel,
@@ -206,3 +284,13 @@ def _describe(term):
         "energies": term.energy_coefficients is not None,
         "weighted": bool((term.descriptor_weights != 1).any()),
     }
+
+
+def _describe_local(term):
+    described = {"kind": term.kind} | {name: getattr(term, name) for name in term.scalars}
+    if term.kind == "repulsion":
+        return described | {"potential": "zbl", "switch": term.switch.tolist()}
+    described |= {"n_intervals": term.n_intervals, "spacing": term.spacing, "n_coefficients": term.coefficients.size}
+    if term.kind == "spline3":
+        described |= {"n_intervals_far": term.n_intervals_far, "spacing_far": term.spacing_far}
+    return described

@@ -5,8 +5,9 @@
 #include <cstdio>
 #include <exception>
 
-double kml_potential::operations() const {
-    double sum = 0;
+double kml_potential::operations(long n_atoms) const {
+    // An environment takes about a microsecond, in which a core does some 2e4 operations.
+    double sum = is_local() ? 2e4 * double(n_atoms) : 0;
     for (const kml::GDML& term : terms)
         sum += term.operations();
     return sum;
@@ -52,6 +53,8 @@ kml_potential* open_potential(const void* data, size_t size, const char* isa, ch
         potential = new kml_potential;
         potential->species = file.species;
         potential->instructions = instructions;
+        if (!file.elements.empty())
+            potential->local = LocalModel(file, isa);
         for (int z : file.species) {
             const auto found = file.atom_energies.find(z);
             if (found != file.atom_energies.end())
@@ -97,7 +100,31 @@ Failure check_results(long geometries, int n_atoms, const double* energies, cons
     return failure;
 }
 
-void describe(const Failure& failure, bool batch, char* error, size_t error_size) noexcept {
+// Symbols of the elements, by atomic number.
+static const char* symbol(int number) {
+    static const char* const symbols[] = {
+        "X",  "H",  "He", "Li", "Be", "B",  "C",  "N",  "O",  "F",  "Ne", "Na", "Mg", "Al", "Si", "P",  "S",
+        "Cl", "Ar", "K",  "Ca", "Sc", "Ti", "V",  "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As",
+        "Se", "Br", "Kr", "Rb", "Sr", "Y",  "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn",
+        "Sb", "Te", "I",  "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho",
+        "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W",  "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po",
+        "At", "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U",  "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md",
+        "No", "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"};
+    return number >= 0 && number <= 118 ? symbols[number] : "X";
+}
+
+// "element 8 (O, atom 3) is not in the model, which knows Si": as much as there is room for.
+static void describe_unknown(const kml_potential& potential, const Failure& failure, const char* where, char* error,
+                             size_t error_size) {
+    size_t at = size_t(std::snprintf(error, error_size, "%selement %d (%s, atom %d) is not in the model, which knows",
+                                     where, failure.number, symbol(failure.number), failure.i));
+    for (size_t k = 0; k < potential.local.elements.size() && at + 8 < error_size; ++k)
+        at += size_t(std::snprintf(error + at, error_size - at, "%s %s", k ? "," : "",
+                                   symbol(potential.local.elements[k])));
+}
+
+void describe(const kml_potential& potential, const Failure& failure, bool batch, char* error,
+              size_t error_size) noexcept {
     if (!error || !error_size)
         return;
     char where[48] = "";
@@ -117,6 +144,19 @@ void describe(const Failure& failure, bool batch, char* error, size_t error_size
     case Failure::overflow:
         std::snprintf(error, error_size,
                       "%sthe energy or a force is not finite: the structure is far outside the training data", where);
+        return;
+    case Failure::unknown_element:
+        describe_unknown(potential, failure, where, error, error_size);
+        return;
+    case Failure::no_volume:
+        std::snprintf(error, error_size,
+                      "%sthe periodic lattice vectors span no volume: give a cell, or switch the periodicity off", where);
+        return;
+    case Failure::too_small:
+        std::snprintf(error, error_size,
+                      "%sthe cell is so small beside the cutoff of %g Å that each atom has more than a million images: "
+                      "check the unit of the cell",
+                      where, potential.local.cutoff());
         return;
     case Failure::memory:
         std::snprintf(error, error_size, "the memory does not suffice for the evaluation");

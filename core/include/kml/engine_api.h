@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#define KML_ENGINE_API_VERSION 1
+#define KML_ENGINE_API_VERSION 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +35,12 @@ typedef struct kml_engine_api {
     int (*n_atoms)(const kml_potential* potential);
     /** Atomic numbers in order, n_atoms() entries, owned by the potential. */
     const int* (*species)(const kml_potential* potential);
+    /** Number of elements that a potential of any number of atoms knows; 0 for a one-molecule potential. */
+    int (*n_elements)(const kml_potential* potential);
+    /** Their atomic numbers, ascending, owned by the potential. */
+    const int* (*elements)(const kml_potential* potential);
+    /** Distance beyond which atoms do not feel each other, Å; 0 for a one-molecule potential. */
+    double (*cutoff)(const kml_potential* potential);
 
     kml_workspace* (*new_workspace)(const kml_potential* potential);
     void (*free_workspace)(kml_workspace* workspace);
@@ -42,19 +48,25 @@ typedef struct kml_engine_api {
     /**
      * Energy, forces and virial of one structure.
      *
+     * The workspace keeps a list of neighbors from one call to the next. Atoms may be anywhere, inside the cell or not;
+     * a one-molecule potential takes them as they are and has no use for numbers, cell and pbc.
+     *
      * @param n_atoms    number of atoms
      * @param positions  IN  (n_atoms, 3), Å
+     * @param numbers    IN  (n_atoms,) atomic numbers; may be NULL for a one-molecule potential
      * @param cell       IN  (3, 3) rows are lattice vectors, Å; NULL without periodicity
-     * @param n_threads  OpenMP threads, at least 1; the digits depend on it, and on nothing else
+     * @param pbc        IN  (3,) whether each lattice vector repeats the structure; NULL without periodicity
+     * @param n_threads  OpenMP threads, at least 1; the digits depend on it (not with local terms), and on nothing else
      * @param energy     OUT eV
      * @param forces     OUT (n_atoms, 3), eV/Å, overwritten; NULL when not wanted
      * @param virial     OUT (3, 3), eV, overwritten; NULL when not wanted
+     * @param atomic     OUT (n_atoms,), eV, overwritten; NULL when not wanted; an error for a one-molecule potential
      * @param error      OUT one sentence when the result is not 0 (coincident atoms, a coordinate that is not finite…)
      * @return 0 on success
      */
     int (*evaluate)(const kml_potential* potential, kml_workspace* workspace, int n_atoms, const double* positions,
-                    const double* cell, int n_threads, double* energy, double* forces, double* virial, char* error,
-                    size_t error_size);
+                    const int* numbers, const double* cell, const int* pbc, int n_threads, double* energy,
+                    double* forces, double* virial, double* atomic, char* error, size_t error_size);
 } kml_engine_api;
 
 #ifdef __cplusplus

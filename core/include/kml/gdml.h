@@ -19,9 +19,19 @@ namespace kml {
 
 /** Why a geometry has no energy. */
 struct Failure {
-    enum Reason { none, not_finite, coincident, overflow, memory } reason = none;
+    enum Reason {
+        none,
+        not_finite,
+        coincident,
+        overflow,
+        memory,
+        unknown_element, // of atom i
+        no_volume,       // of the periodic lattice vectors
+        too_small        // is the cell for the cutoff
+    } reason = none;
     long geometry = 0;
     int i = 0, j = 0;    // atoms
+    int number = 0;      // atomic number of an unknown element
     double distance = 0; // Å
 };
 

@@ -3,18 +3,26 @@
 #define KML_POTENTIAL_H
 
 #include "kml/gdml.h"
+#include "kml/local_evaluation.h"
+#include "kml/local_model.h"
 
 #include <cstddef>
 #include <vector>
 
 /** The opaque handle of engine_api.h: immutable after construction. */
 struct kml_potential {
+    // A model of one molecule:
     std::vector<int> species;
     double one_body = 0; // Σ e0, eV
     std::vector<kml::GDML> terms;
+    // A model of any structure; empty otherwise:
+    kml::LocalModel local;
+
     const kml::InstructionSet* instructions = nullptr;
 
-    double operations() const;
+    bool is_local() const { return !local.empty(); }
+    /** Floating-point operations of one evaluation, for local terms roughly. */
+    double operations(long n_atoms) const;
     /** Threads that are worth starting for this many operations: one below some 50 µs of work. */
     static int useful_threads(int n_threads, double operations);
 };
@@ -23,6 +31,7 @@ struct kml_potential {
 struct kml_workspace {
     kml::AlignedVector shared;
     std::vector<kml::AlignedVector> own;
+    kml::LocalEvaluation local;
 
     /** Make room for a term, some geometries and threads; false when memory is short. */
     bool reserve(const kml::GDML& term, long geometries, int n_threads) noexcept;
@@ -45,7 +54,8 @@ Failure check_results(long geometries, int n_atoms, const double* energies, cons
                       const double* virials) noexcept;
 
 /** Write one sentence about a failure; `batch` names the geometry too. */
-void describe(const Failure& failure, bool batch, char* error, size_t error_size) noexcept;
+void describe(const kml_potential& potential, const Failure& failure, bool batch, char* error,
+              size_t error_size) noexcept;
 
 } // namespace kml
 

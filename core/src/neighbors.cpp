@@ -1,0 +1,327 @@
+#include "kml/neighbors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace kml {
+
+// --- the frame
+
+namespace {
+
+constexpr double max_images = 1e6; // of the cell; beyond, the list would only fill the memory
+
+double dot(const double* a, const double* b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+void cross(const double* a, const double* b, double* c) {
+    c[0] = a[1] * b[2] - a[2] * b[1];
+    c[1] = a[2] * b[0] - a[0] * b[2];
+    c[2] = a[0] * b[1] - a[1] * b[0];
+}
+
+/** Remove from v its parts along the orthonormal rows; return what is left of its length. */
+double orthogonalize(const double (*rows)[3], int n, double* v) {
+    for (int k = 0; k < n; ++k) {
+        const double along = dot(rows[k], v);
+        for (int a = 0; a < 3; ++a)
+            v[a] -= along * rows[k][a];
+    }
+    return std::sqrt(dot(v, v));
+}
+
+/** Set `vector` to a unit vector orthogonal to the rows. */
+void free_direction(const double (*rows)[3], int n, double* vector) {
+    double best = -1;
+    for (int axis = 0; axis < 3; ++axis) {
+        double v[3] = {axis == 0 ? 1.0 : 0.0, axis == 1 ? 1.0 : 0.0, axis == 2 ? 1.0 : 0.0};
+        const double length = orthogonalize(rows, n, v);
+        if (length > best + 1e-9) {
+            best = length;
+            for (int a = 0; a < 3; ++a)
+                vector[a] = v[a] / length;
+        }
+    }
+}
+
+} // namespace
+
+bool make_frame(const double* cell, const int* pbc, Frame& frame) {
+    double rows[3][3], longest = 0; // an orthonormal basis of the vectors so far
+    int n = 0;
+    for (int a = 0; a < 3; ++a) {
+        frame.periodic[a] = cell && pbc && pbc[a];
+        if (pbc && pbc[a] && !cell)
+            return false;
+        if (frame.periodic[a]) {
+            std::memcpy(frame.vectors[a], cell + 3 * a, sizeof frame.vectors[a]);
+            longest = std::max(longest, std::sqrt(dot(cell + 3 * a, cell + 3 * a)));
+        }
+    }
+    if (!std::isfinite(longest))
+        return false;
+    for (int pass = 0; pass < 2; ++pass) // periodic directions first
+        for (int a = 0; a < 3; ++a) {
+            if (frame.periodic[a] != (pass == 0))
+                continue;
+            if (pass == 1)
+                free_direction(rows, n, frame.vectors[a]);
+            double v[3] = {frame.vectors[a][0], frame.vectors[a][1], frame.vectors[a][2]};
+            const double length = orthogonalize(rows, n, v);
+            if (!(length > 1e-6 * longest))
+                return false;
+            for (int c = 0; c < 3; ++c)
+                rows[n][c] = v[c] / length;
+            ++n;
+        }
+    for (int a = 0; a < 3; ++a) {
+        double normal[3];
+        cross(frame.vectors[(a + 1) % 3], frame.vectors[(a + 2) % 3], normal);
+        const double volume = dot(frame.vectors[a], normal);
+        for (int c = 0; c < 3; ++c)
+            frame.inverse[c][a] = normal[c] / volume;
+        frame.height[a] = std::fabs(volume) / std::sqrt(dot(normal, normal));
+    }
+    return true;
+}
+
+// --- the list
+
+bool NeighborList::stale(long n, const double* positions, const Frame& now, double reach, double reach_near) const {
+    if (n != n_atoms || reach != cutoff || reach_near != cutoff_near)
+        return true;
+    for (int a = 0; a < 3; ++a)
+        if (now.periodic[a] != frame.periodic[a] ||
+            std::memcmp(now.vectors[a], frame.vectors[a], sizeof now.vectors[a]) != 0)
+            return true;
+    const double most_square = 0.25 * skin * skin;
+    for (long i = 0; i < n; ++i) {
+        double square = 0;
+        for (int c = 0; c < 3; ++c) {
+            const double d = positions[3 * i + c] - start_positions[size_t(3 * i + c)];
+            square += d * d;
+        }
+        if (square > most_square)
+            return true;
+    }
+    return false;
+}
+
+bool NeighborList::start(long n, const double* positions, const Frame& now, double reach, double reach_near) {
+    forget();
+    frame = now;
+    cutoff = reach;
+    cutoff_near = reach_near;
+    if (!set_shifts())
+        return false;
+    n_atoms = n;
+    start_positions.assign(positions, positions + 3 * n);
+    std::vector<double> fractions;
+    wrap(positions, fractions);
+    move(positions);
+    fill_bins(fractions);
+    chunks.resize(size_t(n_chunks()));
+    return true;
+}
+
+void NeighborList::wrap(const double* positions, std::vector<double>& fractions) {
+    const size_t n = size_t(n_atoms);
+    fractions.resize(3 * n);
+    offset.assign(3 * n, 0.0);
+    wrapped.resize(4 * n);
+    for (size_t i = 0; i < n; ++i) {
+        const double* r = positions + 3 * i;
+        for (int a = 0; a < 3; ++a) {
+            double f = r[0] * frame.inverse[0][a] + r[1] * frame.inverse[1][a] + r[2] * frame.inverse[2][a];
+            if (frame.periodic[a]) {
+                const double turns = std::floor(f);
+                f -= turns;
+                for (int c = 0; c < 3; ++c)
+                    offset[3 * i + size_t(c)] += turns * frame.vectors[a][c];
+            }
+            fractions[3 * i + size_t(a)] = f;
+        }
+    }
+}
+
+void NeighborList::move(const double* positions) {
+    for (size_t i = 0; i < size_t(n_atoms); ++i)
+        for (size_t c = 0; c < 3; ++c)
+            wrapped[4 * i + c] = positions[3 * i + c] - offset[3 * i + c];
+}
+
+bool NeighborList::set_shifts() {
+    double total = 1;
+    for (int a = 0; a < 3; ++a) {
+        const double images = frame.periodic[a] ? std::ceil((cutoff + skin) / frame.height[a]) : 0;
+        total *= 2 * images + 1;
+        if (total > max_images)
+            return false;
+        n_images[a] = int(images);
+    }
+    shifts.resize(4 * size_t(total));
+    size_t k = 0;
+    for (int x = -n_images[0]; x <= n_images[0]; ++x)
+        for (int y = -n_images[1]; y <= n_images[1]; ++y)
+            for (int z = -n_images[2]; z <= n_images[2]; ++z, ++k)
+                for (int c = 0; c < 3; ++c)
+                    shifts[4 * k + size_t(c)] =
+                        x * frame.vectors[0][c] + y * frame.vectors[1][c] + z * frame.vectors[2][c];
+    return true;
+}
+
+void NeighborList::fill_bins(const std::vector<double>& fractions) {
+    const size_t n = size_t(n_atoms);
+    const double width = 0.5 * (cutoff + skin); // four times fewer candidates than bins of the whole reach
+    double extent[3], wanted[3];
+    for (int a = 0; a < 3; ++a) {
+        double low = 0, high = 1;
+        if (!frame.periodic[a]) {
+            low = high = n ? fractions[size_t(a)] : 0;
+            for (size_t i = 0; i < n; ++i) {
+                low = std::min(low, fractions[3 * i + size_t(a)]);
+                high = std::max(high, fractions[3 * i + size_t(a)]);
+            }
+            high += 1e-9;
+        }
+        extent[a] = (high - low) * frame.height[a];
+        bins.low[a] = low;
+        wanted[a] = std::max(1.0, std::floor(extent[a] / width));
+    }
+    while (wanted[0] * wanted[1] * wanted[2] > 4.0 * double(n) + 8) // sparse atoms in a large box
+        for (double& count : wanted)
+            count = std::max(1.0, std::floor(0.8 * count));
+    for (int a = 0; a < 3; ++a) {
+        bins.n[a] = int(wanted[a]);
+        // A range beyond all bins of an open direction is cut in search_atom().
+        const double range = std::ceil((cutoff + skin) * wanted[a] / extent[a]);
+        bins.range[a] = frame.periodic[a] ? int(range) : int(std::min(range, wanted[a]));
+        bins.scale[a] = wanted[a] * frame.height[a] / extent[a];
+    }
+    bin_of.resize(3 * n);
+    bins.first.assign(size_t(bins.n[0]) * size_t(bins.n[1]) * size_t(bins.n[2]) + 1, 0);
+    std::vector<int> bin(n);
+    for (size_t i = 0; i < n; ++i) {
+        int place = 0;
+        for (int a = 0; a < 3; ++a) {
+            const int b = int((fractions[3 * i + size_t(a)] - bins.low[a]) * bins.scale[a]);
+            bin_of[3 * i + size_t(a)] = std::max(0, std::min(bins.n[a] - 1, b));
+            place = place * bins.n[a] + bin_of[3 * i + size_t(a)];
+        }
+        bin[i] = place;
+        ++bins.first[size_t(place) + 1];
+    }
+    for (size_t k = 1; k < bins.first.size(); ++k)
+        bins.first[k] += bins.first[k - 1];
+    std::vector<int> next(bins.first.begin(), bins.first.end() - 1);
+    bins.order.resize(n);
+    bins.positions.resize(4 * n);
+    for (size_t i = 0; i < n; ++i) {
+        const size_t at = size_t(next[size_t(bin[i])]++);
+        bins.order[at] = int(i);
+        std::copy_n(wrapped.data() + 4 * i, 4, bins.positions.data() + 4 * at);
+    }
+}
+
+bool NeighborList::search(long number) {
+    Chunk& chunk = chunks[size_t(number)];
+    try {
+        chunk.index.clear(), chunk.image.clear(), chunk.count.clear(), chunk.near.clear();
+        const long end = std::min(n_atoms, (number + 1) * chunk_atoms);
+        for (long i = number * chunk_atoms; i < end; ++i)
+            search_atom(i, chunk);
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+void NeighborList::search_atom(long i, Chunk& chunk) {
+    const size_t before = chunk.index.size();
+    chunk.far_index.clear(), chunk.far_image.clear();
+    int bin[3], shift[3], d[3];
+    const int* center = bin_of.data() + 3 * i;
+    // The bin and the image that an offset leads to; false outside an open direction.
+    const auto target = [&](int a) {
+        const int t = center[a] + d[a], n = bins.n[a];
+        shift[a] = frame.periodic[a] ? (t >= 0 ? t / n : -((n - 1 - t) / n)) : 0;
+        bin[a] = t - shift[a] * n;
+        return bin[a] >= 0 && bin[a] < n;
+    };
+    for (d[0] = -bins.range[0]; d[0] <= bins.range[0]; ++d[0])
+        if (target(0))
+            for (d[1] = -bins.range[1]; d[1] <= bins.range[1]; ++d[1])
+                if (target(1))
+                    for (d[2] = -bins.range[2]; d[2] <= bins.range[2]; ++d[2])
+                        if (target(2)) {
+                            const int image =
+                                ((shift[0] + n_images[0]) * (2 * n_images[1] + 1) + shift[1] + n_images[1]) *
+                                    (2 * n_images[2] + 1) +
+                                shift[2] + n_images[2];
+                            scan_bin(i, (bin[0] * bins.n[1] + bin[1]) * bins.n[2] + bin[2], image, chunk);
+                        }
+    chunk.near.push_back(int(chunk.index.size() - before));
+    chunk.index.insert(chunk.index.end(), chunk.far_index.begin(), chunk.far_index.end());
+    chunk.image.insert(chunk.image.end(), chunk.far_image.begin(), chunk.far_image.end());
+    chunk.count.push_back(int(chunk.index.size() - before));
+}
+
+void NeighborList::scan_bin(long i, int bin, int image, Chunk& chunk) {
+    const double reach = (cutoff + skin) * (cutoff + skin);
+    const double reach_near = cutoff_near > 0 ? (cutoff_near + skin) * (cutoff_near + skin) : 0;
+    const double *center = wrapped.data() + 4 * i, *shift = shifts.data() + 4 * size_t(image);
+    const bool home = 2 * size_t(image) + 1 == shifts.size() / 4;
+    for (int at = bins.first[size_t(bin)]; at < bins.first[size_t(bin) + 1]; ++at) {
+        // (r_j - r_i) + shift is the exact negative of the same seen from the other side: both sides list the pair.
+        const double* other = bins.positions.data() + 4 * size_t(at);
+        double square = 0;
+        for (int c = 0; c < 3; ++c) {
+            const double v = (other[c] - center[c]) + shift[c];
+            square += v * v;
+        }
+        if (square >= reach || (home && bins.order[size_t(at)] == i))
+            continue;
+        const bool near = square < reach_near;
+        (near ? chunk.index : chunk.far_index).push_back(bins.order[size_t(at)]);
+        (near ? chunk.image : chunk.far_image).push_back(image);
+    }
+}
+
+void NeighborList::finish_search() {
+    first.assign(size_t(n_atoms) + 1, 0);
+    first_near.assign(size_t(n_atoms) + 1, 0);
+    most = 0;
+    size_t i = 0;
+    for (const Chunk& chunk : chunks)
+        for (size_t k = 0; k < chunk.count.size(); ++k, ++i) {
+            first[i + 1] = first[i] + chunk.count[k];
+            first_near[i + 1] = first_near[i] + chunk.near[k];
+            most = std::max(most, long(chunk.count[k]));
+        }
+    index.resize(size_t(first.back()));
+    image.resize(size_t(first.back()));
+    reverse.resize(size_t(first_near.back()));
+}
+
+void NeighborList::place(long number) {
+    const Chunk& chunk = chunks[size_t(number)];
+    const long at = first[size_t(number * chunk_atoms)];
+    std::copy(chunk.index.begin(), chunk.index.end(), index.begin() + at);
+    std::copy(chunk.image.begin(), chunk.image.end(), image.begin() + at);
+}
+
+void NeighborList::link(long number) {
+    const int last_image = int(shifts.size() / 4) - 1;
+    const size_t end = size_t(std::min(n_atoms, (number + 1) * chunk_atoms));
+    for (size_t i = size_t(number * chunk_atoms); i < end; ++i)
+        for (long p = 0; p < first_near[i + 1] - first_near[i]; ++p) {
+            const size_t entry = size_t(first[i] + p), j = size_t(index[entry]);
+            const int wanted = last_image - image[entry];
+            long q = 0;
+            while (index[size_t(first[j] + q)] != int(i) || image[size_t(first[j] + q)] != wanted)
+                ++q; // it is there: both sides computed the same distance
+            reverse[size_t(first_near[i] + p)] = first_near[j] + q;
+        }
+}
+
+} // namespace kml
