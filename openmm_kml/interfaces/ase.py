@@ -13,6 +13,8 @@ from openmm_kml.potential import KernelPotential
 class KMLCalculator(Calculator):
     """ASE calculator of a kernel potential: energy, forces, and stress in periodic cells.
 
+    A model of any structure also gives the energies of the single atoms.
+
     Parameters
     ----------
     potential : KernelPotential, str or Path
@@ -22,11 +24,12 @@ class KMLCalculator(Calculator):
 
     Notes
     -----
-    Energy in eV, forces in eV/Å, stress in eV/Å³ (`-virial / volume`, Voigt order). A model of one molecule takes the
+    Energy in eV, forces in eV/Å, stress in eV/Å³ (`-virial / volume`, Voigt order), where three lattice vectors span a
+    cell; a model of one molecule has one only in structures that are periodic in all directions. Such a model takes the
     positions as they are: the molecule must be whole, not wrapped over the borders of a cell.
     """
 
-    implemented_properties = ("energy", "free_energy", "forces", "stress")
+    implemented_properties = ("energy", "free_energy", "forces", "stress", "energies")
 
     def __init__(self, potential, n_threads=None, **kwargs):
         super().__init__(**kwargs)
@@ -36,14 +39,15 @@ class KMLCalculator(Calculator):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Fill `results`; raise ValueError when the elements differ from the model's."""
         super().calculate(atoms, properties, system_changes)
-        periodic = self.atoms.pbc.all() and self.atoms.cell.rank == 3
-        energy, forces, virial = self.potential.evaluate(
-            self.atoms.positions,
-            self.atoms.numbers,
-            cell=np.asarray(self.atoms.cell) if periodic else None,
-            n_threads=self.n_threads,
-        )
+        atoms, potential = self.atoms, self.potential
+        local = potential.species is None
+        whole_cell = atoms.cell.rank == 3 and (local or atoms.pbc.all())
+        cell = np.asarray(atoms.cell) if whole_cell or (local and atoms.pbc.any()) else None
+        structure = {"cell": cell, "pbc": atoms.pbc if cell is not None else None, "n_threads": self.n_threads}
+        energy, forces, virial = potential.evaluate(atoms.positions, atoms.numbers, **structure)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
-        if periodic:
-            stress = -virial / self.atoms.get_volume()
+        if local and "energies" in properties:
+            self.results["energies"] = potential.evaluate_atomic(atoms.positions, atoms.numbers, **structure)
+        if whole_cell:
+            stress = -virial / atoms.get_volume()
             self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

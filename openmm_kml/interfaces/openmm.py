@@ -40,11 +40,18 @@ class KMLForce(openmm.Force):
     potential_or_path : KernelPotential, str or path
         The model. The Force keeps a copy of the whole weight file and needs the file no more.
     particles : sequence of int, optional
-        Particle indices in the model's order of atoms. All particles of the System, in order, when omitted.
+        Particle indices, for a model of one molecule in its order of atoms. All particles of the System, in order,
+        when omitted.
     scale_parameter : str, optional
         Name of a global parameter that multiplies the energy; its default is 1.
     topology : openmm.app.Topology, optional
-        When given, its elements are compared with the model's.
+        When given, its elements are compared with the model's. For a model of any structure it says the elements,
+        and by its box vectors whether the structure is periodic.
+    numbers : sequence of int, optional
+        For a model of any structure, unless the topology is given: the atomic number of each of the particles.
+    periodic : bool, optional
+        Whether the model sees the periodic box. By default as the topology has box vectors; a model of one molecule
+        needs no box. A model of any structure without a topology must be told.
     n_threads : int, optional
         OpenMP threads of one evaluation; all cores by default, and one where the work is below some 50 µs.
     baseline_system : openmm.System, optional
@@ -56,7 +63,8 @@ class KMLForce(openmm.Force):
     Raises
     ------
     ValueError
-        If the elements of the topology are not those of the model; the message names the first atom that differs.
+        If the elements are not those of the model; the message names the first atom that differs. If a model of any
+        structure is not told the elements, or whether the box is periodic.
     WeightFileError
         If the weight file is damaged; if the model is a difference and its baseline is not stated or another one, or if
         a baseline is stated for a model that is the whole energy.
@@ -72,6 +80,8 @@ class KMLForce(openmm.Force):
         scale_parameter=None,
         *,
         topology=None,
+        numbers=None,
+        periodic=None,
         n_threads=None,
         baseline_system=None,
         baseline_added=False,
@@ -82,7 +92,13 @@ class KMLForce(openmm.Force):
             potential = _as_difference(potential_or_path)
         if baseline_system is not None:
             _check_baseline(potential, baseline_system, particles)
-        if topology is not None:
+        if potential.species is None:
+            numbers = _numbers_for(potential, topology, numbers, particles)
+            periodic = _is_periodic(topology, periodic)
+        elif numbers is not None:
+            potential.check_numbers(numbers)
+            numbers = None  # the model has its own
+        if topology is not None and potential.species is not None:
             _check_elements(potential, topology, particles)
         data = potential.to_bytes()
         load_library().put_force_aside(data, len(data))
@@ -90,6 +106,10 @@ class KMLForce(openmm.Force):
         self.this = openmm.XmlSerializer.deserialize('<Force type="KMLForceHandle"/>').this
         if particles is not None:
             self.setParticles(particles)
+        if numbers is not None:
+            self.setNumbers(numbers)
+        if periodic is not None:
+            self.setUsesPeriodicBoundaryConditions(periodic)
         if scale_parameter is not None:
             self.setScaleParameter(scale_parameter)
         self.setNumThreads(n_threads)
@@ -136,6 +156,16 @@ class KMLForce(openmm.Force):
             raise openmm.OpenMMException(f"KMLForce: particle {max(indices)} does not exist")
         load_library().set_particles(self._pointer(), (ctypes.c_int * len(indices))(*indices), len(indices))
 
+    def getNumbers(self):
+        """Return the atomic number of each particle; an empty tuple for a model of one molecule, which has its own."""
+        library, pointer = load_library(), self._pointer()
+        return tuple(library.get_numbers(pointer)[: library.get_num_numbers(pointer)])
+
+    def setNumbers(self, numbers):
+        """Set the atomic number of each particle, for a model of any structure."""
+        values = [min(number, _LARGEST_INDEX) for number in _as_indices(numbers, "numbers")]
+        load_library().set_numbers(self._pointer(), (ctypes.c_int * len(values))(*values), len(values))
+
     def getScaleParameter(self):
         """Return the name of the global parameter that multiplies the energy; empty when there is none."""
         return load_library().get_scale_parameter(self._pointer()).decode()
@@ -181,7 +211,7 @@ class KMLForce(openmm.Force):
         load_library().set_num_threads(self._pointer(), n_threads or 0)
 
     def setUsesPeriodicBoundaryConditions(self, periodic):
-        """Choose whether the model sees the periodic box; a molecule that is never wrapped does not need it."""
+        """Choose whether the model sees the periodic box; a model of one molecule, never wrapped, does not need it."""
         load_library().set_periodic(self._pointer(), bool(periodic))
 
     def updateParametersInContext(self, context):
@@ -219,16 +249,45 @@ def _as_difference(potential_or_path):
 def _check_baseline(potential, system, particles):
     from openmm_kml.interfaces.baseline import check_digest
 
-    if particles is not None and _as_indices(particles) not in ([], list(range(len(potential.species)))):
+    n_atoms = system.getNumParticles() if potential.species is None else len(potential.species)
+    if particles is not None and _as_indices(particles) not in ([], list(range(n_atoms))):
         raise ValueError("with baseline_system the particles stand in the order of the baseline: leave particles out")
     check_digest(potential.baseline, system)
 
 
-def _as_indices(particles):
+def _as_indices(particles, name="particles"):
     try:
         return [operator.index(particle) for particle in particles]
     except TypeError:
-        raise TypeError(f"particles is a sequence of integers; {particles!r} was given") from None
+        raise TypeError(f"{name} is a sequence of integers; {particles!r} was given") from None
+
+
+def _numbers_for(potential, topology, numbers, particles):
+    """Return the atomic numbers of the particles of a model of any structure, or raise ValueError."""
+    if numbers is None:
+        if topology is None:
+            raise ValueError("this model needs the elements of the particles: pass topology=... or numbers=[...]")
+        atoms = list(topology.atoms())
+        indices = range(len(atoms)) if particles is None or len(particles) == 0 else _as_indices(particles)
+        for index in indices:
+            if not 0 <= index < len(atoms):
+                raise ValueError(f"particle {index} does not exist; the topology has {len(atoms)} atoms")
+            if atoms[index].element is None:
+                raise ValueError(f"atom {index} of the topology has no element: pass numbers=[...]")
+        numbers = [atoms[index].element.atomic_number for index in indices]
+    numbers = _as_indices(numbers, "numbers")
+    if particles is not None and len(particles) > 0 and len(particles) != len(numbers):
+        raise ValueError(f"{len(numbers)} atomic numbers are given for {len(particles)} particles")
+    potential.check_numbers(numbers)
+    return numbers
+
+
+def _is_periodic(topology, periodic):
+    if periodic is not None:
+        return bool(periodic)
+    if topology is None:
+        raise ValueError("is the box periodic? Pass periodic=True or periodic=False, or the topology")
+    return topology.getPeriodicBoxVectors() is not None
 
 
 def _check_elements(potential, topology, particles):

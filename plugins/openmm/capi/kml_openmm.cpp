@@ -78,6 +78,14 @@ int kml_openmm_set_particles(void* force, const int* particles, int n, char* err
     return guarded(error, error_size, [&] { get(force).setParticles(vector<int>(particles, particles + n)); });
 }
 
+int kml_openmm_get_num_numbers(const void* force) { return get(force).getNumbers().size(); }
+
+const int* kml_openmm_get_numbers(const void* force) { return get(force).getNumbers().data(); }
+
+int kml_openmm_set_numbers(void* force, const int* numbers, int n, char* error, size_t error_size) {
+    return guarded(error, error_size, [&] { get(force).setNumbers(vector<int>(numbers, numbers + n)); });
+}
+
 const char* kml_openmm_get_scale_parameter(const void* force) { return get(force).getScaleParameter().c_str(); }
 
 double kml_openmm_get_scale_default(const void* force) { return get(force).getScaleDefaultValue(); }

@@ -42,6 +42,9 @@ KML_EXPORT int kml_openmm_set_model(void* force, const char* model, size_t size,
 KML_EXPORT int kml_openmm_get_num_particles(const void* force);
 KML_EXPORT const int* kml_openmm_get_particles(const void* force);
 KML_EXPORT int kml_openmm_set_particles(void* force, const int* particles, int n, char* error, size_t error_size);
+KML_EXPORT int kml_openmm_get_num_numbers(const void* force);
+KML_EXPORT const int* kml_openmm_get_numbers(const void* force);
+KML_EXPORT int kml_openmm_set_numbers(void* force, const int* numbers, int n, char* error, size_t error_size);
 KML_EXPORT const char* kml_openmm_get_scale_parameter(const void* force);
 KML_EXPORT double kml_openmm_get_scale_default(const void* force);
 KML_EXPORT int kml_openmm_set_scale_parameter(void* force, const char* name, double value, char* error,

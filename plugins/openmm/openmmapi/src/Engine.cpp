@@ -85,10 +85,37 @@ OpenModel::OpenModel(const KMLForce::Model& bytes) : potential(openPotential(byt
 
 int OpenModel::numAtoms() const { return getEngine().n_atoms(potential.get()); }
 
+bool OpenModel::isLocal() const { return getEngine().n_elements(potential.get()) > 0; }
+
+vector<int> OpenMMKML::resolveNumbers(const KMLForce& force, const OpenModel& model, const vector<int>& particles) {
+    if (!model.isLocal())
+        return {};
+    const vector<int>& numbers = force.getNumbers();
+    if (numbers.empty())
+        throw OpenMMException("KMLForce: the model needs the atomic number of each particle: pass numbers=[...] or "
+                              "topology=...");
+    if (numbers.size() != particles.size())
+        throw OpenMMException("KMLForce: " + to_string(numbers.size()) + " atomic numbers are given for " +
+                              to_string(particles.size()) + " particles");
+    const int* elements = getEngine().elements(model.get());
+    const int* end = elements + getEngine().n_elements(model.get());
+    for (size_t i = 0; i < numbers.size(); i++)
+        if (find(elements, end, numbers[i]) == end) {
+            string known;
+            for (const int* z = elements; z < end; z++)
+                known += (z == elements ? "" : ", ") + to_string(*z);
+            throw OpenMMException("KMLForce: element " + to_string(numbers[i]) + " of particle " +
+                                  to_string(particles[i]) + " is not in the model, which knows the atomic numbers " +
+                                  known);
+        }
+    return numbers;
+}
+
 Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
     : model(force.getModel()), workspace(getEngine().new_workspace(model.get()), getEngine().free_workspace),
       particles(resolveParticles(force, model.numAtoms(), numSystemParticles)),
-      allParticles(force.getParticles().empty()), periodic(force.usesPeriodicBoundaryConditions()),
+      numbers(resolveNumbers(force, model, particles)), allParticles(force.getParticles().empty()),
+      periodic(force.usesPeriodicBoundaryConditions()),
       numThreads(force.getNumThreads() > 0 ? force.getNumThreads() : (int)defaultThreads),
       coordinates(3 * particles.size()), gradient(3 * particles.size()) {
     if (workspace == nullptr)
@@ -102,6 +129,7 @@ double Evaluator::computeEnergy(const vector<Vec3>& positions, const Vec3* boxVe
         for (int k = 0; k < 3; k++)
             coordinates[3 * i + k] = r[k] * ANGSTROM_IN_NM;
     }
+    const int everyDirection[3] = {1, 1, 1};
     double cell[9];
     if (periodic)
         for (int i = 0; i < 9; i++)
@@ -109,8 +137,9 @@ double Evaluator::computeEnergy(const vector<Vec3>& positions, const Vec3* boxVe
     double energy = 0;
     char error[ERROR_SIZE] = "the engine gave no reason";
     int status =
-        getEngine().evaluate(model.get(), workspace.get(), n, coordinates.data(), periodic ? cell : nullptr, numThreads,
-                             &energy, includeForces ? gradient.data() : nullptr, nullptr, error, sizeof(error));
+        getEngine().evaluate(model.get(), workspace.get(), n, coordinates.data(), numbers.data(),
+                             periodic ? cell : nullptr, periodic ? everyDirection : nullptr, numThreads, &energy,
+                             includeForces ? gradient.data() : nullptr, nullptr, nullptr, error, sizeof(error));
     if (status != 0)
         throw OpenMMException(string("KMLForce: ") + error + describeParticles(positions));
     // A sum is not finite if one of its terms is not: no NaN may move on into the dynamics.

@@ -28,6 +28,13 @@ void KMLForce::setParticles(vector<int> indices) {
     particles = std::move(indices);
 }
 
+void KMLForce::setNumbers(vector<int> atomicNumbers) {
+    for (int number : atomicNumbers)
+        if (number < 1 || number > 118)
+            throw OpenMMException("KMLForce: atomic numbers go from 1 to 118; " + to_string(number) + " was given");
+    numbers = std::move(atomicNumbers);
+}
+
 void KMLForce::setScaleParameter(const string& name, double defaultValue) {
     if (!isfinite(defaultValue))
         throw OpenMMException("KMLForce: the default of the scale parameter is a finite number; " +

@@ -1,5 +1,6 @@
 #include "openmmkml/internal/SystemChecks.h"
 #include "OpenMM.h"
+#include "openmmkml/internal/Engine.h"
 #include <set>
 
 using namespace OpenMM;
@@ -59,14 +60,22 @@ void checkScaleParameter(const System& system, const string& name) {
     }
 }
 
-// Without a periodic force OpenMM refuses the barostat itself; a KMLForce may only have been declared periodic.
+// A model of any structure has neighbors; one of a single molecule may only have been declared periodic.
+bool dependsOnBox(const Force& force) {
+    if (!force.usesPeriodicBoundaryConditions())
+        return false;
+    auto own = dynamic_cast<const KMLForce*>(&force);
+    return own == nullptr || OpenModel(own->getModel()).isLocal();
+}
+
+// Without a periodic force OpenMM refuses the barostat itself.
 void checkBarostat(const System& system) {
     bool barostat = false, boxMatters = false;
     for (int k = 0; k < system.getNumForces(); k++) {
         const Force& force = system.getForce(k);
         barostat |= isAnyOf<MonteCarloBarostat, MonteCarloAnisotropicBarostat, MonteCarloFlexibleBarostat,
                             MonteCarloMembraneBarostat>(force);
-        boxMatters |= !isAnyOf<KMLForce>(force) && force.usesPeriodicBoundaryConditions();
+        boxMatters |= dependsOnBox(force);
     }
     if (barostat && !boxMatters)
         throw OpenMMException("KMLForce: a barostat changes the box, but no energy depends on the box: a model of one "

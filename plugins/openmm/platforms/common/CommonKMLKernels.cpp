@@ -50,6 +50,9 @@ private:
 unique_ptr<CommonCalcKMLForceKernel::Evaluation> CommonCalcKMLForceKernel::prepare(const System& system,
                                                                                    const KMLForce& force) {
     const kml::WeightFile file = kml::read_weight_file(force.getModel()->data(), force.getModel()->size());
+    if (file.species.empty())
+        throw OpenMMException("KMLForce: the compute kernels of this device know models of one molecule only; a new "
+                              "Context evaluates this model on the host");
     const int numAtoms = file.species.size();
     const vector<int> particles = resolveParticles(force, numAtoms, system.getNumParticles());
     auto result = make_unique<Evaluation>();

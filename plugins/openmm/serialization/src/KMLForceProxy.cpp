@@ -16,7 +16,7 @@ using namespace std;
 
 namespace {
 
-constexpr int VERSION = 1;
+constexpr int VERSION = 2; // 2: may have <Numbers>
 
 [[noreturn]] void refuse(const string& sentence) {
     throw OpenMMException("KMLForce: the serialized force " + sentence);
@@ -77,7 +77,8 @@ KMLForceProxy::KMLForceProxy() : SerializationProxy("KMLForce") {}
 
 void KMLForceProxy::serialize(const void* object, SerializationNode& node) const {
     const auto& force = *static_cast<const KMLForce*>(object);
-    node.setIntProperty("version", VERSION);
+    // Whoever reads version 1 only still takes what it can.
+    node.setIntProperty("version", force.getNumbers().empty() ? 1 : VERSION);
     node.setIntProperty("forceGroup", force.getForceGroup());
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
@@ -91,6 +92,11 @@ void KMLForceProxy::serialize(const void* object, SerializationNode& node) const
     SerializationNode& particles = node.createChildNode("Particles");
     for (int index : force.getParticles())
         particles.createChildNode("Particle").setIntProperty("index", index);
+    if (!force.getNumbers().empty()) {
+        SerializationNode& numbers = node.createChildNode("Numbers");
+        for (int number : force.getNumbers())
+            numbers.createChildNode("Atom").setIntProperty("number", number);
+    }
     const vector<char>& bytes = *force.getModel();
     SerializationNode& model = node.createChildNode("Model");
     model.setLongProperty("size", bytes.size());
@@ -100,7 +106,7 @@ void KMLForceProxy::serialize(const void* object, SerializationNode& node) const
 
 void* KMLForceProxy::deserialize(const SerializationNode& node) const {
     const string version = readText(node, "version");
-    if (version != to_string(VERSION))
+    if (version != "1" && version != to_string(VERSION))
         refuse("has version \"" + version.substr(0, 40) + "\", this openmm_kml reads version " + to_string(VERSION) +
                "; use the openmm_kml that wrote it, or a newer one");
     auto force = make_unique<KMLForce>(readModel(readChild(node, "Model")));
@@ -122,5 +128,12 @@ void* KMLForceProxy::deserialize(const SerializationNode& node) const {
         refuse("names " + to_string(particles.size()) + " particles for a model of " + to_string(model.numAtoms()) +
                " atoms");
     force->setParticles(std::move(particles));
+    for (const SerializationNode& child : node.getChildren())
+        if (child.getName() == "Numbers") {
+            vector<int> numbers;
+            for (const SerializationNode& atom : child.getChildren())
+                numbers.push_back(readInteger(atom, "number", 1, 118));
+            force->setNumbers(std::move(numbers));
+        }
     return force.release();
 }

@@ -35,6 +35,11 @@ public:
     /** @throws OpenMMException  if an index is negative or appears twice */
     void setParticles(std::vector<int> indices);
 
+    /** Atomic number of each of these particles; empty for a model of one molecule, which has its own. */
+    const std::vector<int>& getNumbers() const { return numbers; }
+    /** @throws OpenMMException  if a number is not one of an element */
+    void setNumbers(std::vector<int> atomicNumbers);
+
     /** Name of the global parameter that multiplies the energy; empty when there is none. */
     const std::string& getScaleParameter() const { return scaleParameter; }
     double getScaleDefaultValue() const { return scaleDefaultValue; }
@@ -75,7 +80,7 @@ protected:
 
 private:
     Model model;
-    std::vector<int> particles;
+    std::vector<int> particles, numbers;
     std::string scaleParameter;
     double scaleDefaultValue = 1.0;
     bool scaleDerivative = false;

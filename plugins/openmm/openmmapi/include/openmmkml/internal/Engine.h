@@ -46,11 +46,20 @@ public:
     explicit OpenModel(const KMLForce::Model& bytes);
     /** Number of atoms the model describes, 0 when it takes any number. */
     int numAtoms() const;
+    /** Whether the model takes any structure of the elements that it knows. */
+    bool isLocal() const;
     const kml_potential* get() const { return potential.get(); }
 
 private:
     std::unique_ptr<kml_potential, void (*)(kml_potential*)> potential;
 };
+
+/**
+ * The atomic numbers of a force's particles; empty for a model of one molecule.
+ *
+ * @throws OpenMMException  if they are missing, not as many as the particles, or not among the model's elements
+ */
+std::vector<int> resolveNumbers(const KMLForce& force, const OpenModel& model, const std::vector<int>& particles);
 
 /**
  * Evaluates a KMLForce for one Context: holds the opened model, scratch memory and the particles, and converts between
@@ -83,7 +92,7 @@ private:
 
     OpenModel model;
     std::unique_ptr<kml_workspace, void (*)(kml_workspace*)> workspace;
-    std::vector<int> particles;
+    std::vector<int> particles, numbers;
     bool allParticles, periodic;
     int numThreads;
     std::vector<double> coordinates, gradient; // (n, 3), Angstrom; forces (n, 3), eV/Angstrom

@@ -1,0 +1,85 @@
+"""Cost of one evaluation of local terms: microseconds an atom for silicon at room temperature, by system size.
+
+    python benchmarks/local_evaluation.py [--cutoff2 6.0] [--cutoff3 3.5] [--sizes 8 64 512 4096] [--threads 1]
+
+The coefficients are random (the cost does not depend on them); the atoms move a little between two evaluations, as in a
+run of molecular dynamics, so that the list of neighbors is kept and rebuilt as it would be there. Reported is the best
+and the median of the repetitions, wall time; CPU time on a busy machine is given beside.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+from openmm_kml._engine import Engine
+from openmm_kml.weights import RepulsionTerm, Spline2Term, Spline3Term, Weights, to_bytes
+
+LATTICE = 5.43  # Å
+THERMAL = 0.08  # Å, the rms displacement of silicon's atoms along an axis at some 300 K
+STEP = 0.0045  # Å, how far an atom of silicon goes in 1 fs at 300 K, along an axis: sqrt(kT/m)
+
+
+def silicon(repeat, rng):
+    """Return positions (n, 3) and cell of a crystal of 8 repeat³ atoms, displaced at random."""
+    fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    cell = np.concatenate([fcc, fcc + 0.25])
+    corners = np.stack(np.meshgrid(*[np.arange(repeat)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    positions = LATTICE * (corners + cell).reshape(-1, 3)
+    return positions + rng.normal(0, THERMAL, positions.shape), LATTICE * repeat * np.eye(3)
+
+
+def model(cutoff2, cutoff3, rng):
+    """Return the bytes of a random model for silicon: grids of about 0.25 Å, a repulsion that ends below the bonds."""
+    k2, k3, far = round((cutoff2 - 1.6) / 0.25), round((cutoff3 - 1.6) / 0.25), round((2 * cutoff3 - 1.6) / 0.25)
+    c = rng.normal(0, 0.1, (1, 1, k3, k3, far + 3))
+    terms = (
+        Spline2Term(1.6, cutoff2, rng.normal(0, 0.3, (1, k2))),
+        Spline3Term(1.6, cutoff3, 1.6, False, 1.7, 0.4, c + c.swapaxes(2, 3)),
+        RepulsionTerm(np.array([[1.2, 2.0]])),
+    )
+    return to_bytes(Weights(elements=[14], terms=terms))
+
+
+def measure(engine, positions, cell, n_threads, seconds, rng):
+    """Return wall and CPU seconds of single evaluations of a trajectory, as two lists."""
+    numbers = np.full(len(positions), 14)
+    velocity = rng.normal(0, STEP, positions.shape)
+    wall, cpu = [], []
+    engine.evaluate_structure(positions, numbers, cell, True, n_threads)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(wall) < 10:
+        # Atoms of a crystal swing: the way back begins before they have gone far.
+        positions = positions + velocity * np.cos(0.08 * len(wall))
+        start, start_cpu = time.perf_counter(), time.process_time()
+        engine.evaluate_structure(positions, numbers, cell, True, n_threads)
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - start_cpu)
+    return wall, cpu
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cutoff2", type=float, default=6.0, help="Å")
+    parser.add_argument("--cutoff3", type=float, default=3.5, help="Å")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8], help="unit cells along each axis")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--skin", type=float, help="Å; the engine's default otherwise")
+    parser.add_argument("--isa", help="avx512, avx2 or baseline; the best otherwise")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each size")
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    engine = Engine(model(args.cutoff2, args.cutoff3, rng), args.isa, args.skin)
+    print(f"cutoffs {args.cutoff2} and {args.cutoff3} Å, {engine.instruction_set}, {args.threads} thread(s)")
+    print("  atoms    best  median    mean  CPU mean  µs/atom")
+    for repeat in args.sizes:
+        positions, cell = silicon(repeat, rng)
+        wall, cpu = measure(engine, positions, cell, args.threads, args.seconds, rng)
+        scale = 1e6 / len(positions)
+        row = [min(wall), statistics.median(wall), statistics.mean(wall), statistics.mean(cpu)]
+        print(f"{len(positions):7d} " + " ".join(f"{scale * value:7.3f}" for value in row))
+
+
+if __name__ == "__main__":
+    main()
