@@ -1,0 +1,240 @@
+/* -*- c++ -*- ----------------------------------------------------------
+   openmm_kml plugin for LAMMPS.
+   Copyright (C) 2026 the openmm_kml authors
+
+   This program is free software; you can redistribute it and/or modify it under the terms of version 2 of the GNU
+   General Public License as published by the Free Software Foundation. It comes without any warranty. See COPYING.
+------------------------------------------------------------------------- */
+#include "pair_kml.h"
+
+#include "model_file.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "force.h"
+#include "memory.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "update.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace LAMMPS_NS;
+
+static const std::string what = "Pair style kml";
+
+PairKML::PairKML(LAMMPS* lammps) : Pair(lammps) {
+    single_enable = 0;
+    no_virial_fdotr_compute = 1; // a pair's force comes to each atom from its own environment, not at its image
+    restartinfo = 0; // as other styles with a model file: after read_restart, give pair_style and pair_coeff again
+    one_coeff = 1;
+    manybody_flag = 1;
+    centroidstressflag = CENTROID_NOTAVAIL;
+    unit_convert_flag = utils::get_supported_conversions(utils::ENERGY);
+}
+
+PairKML::~PairKML() {
+    if (allocated && !copymode) {
+        memory->destroy(setflag);
+        memory->destroy(cutsq);
+    }
+}
+
+void PairKML::allocate() {
+    allocated = 1;
+    const int n = atom->ntypes + 1;
+    memory->create(setflag, n, n, "pair:setflag");
+    memory->create(cutsq, n, n, "pair:cutsq");
+}
+
+void PairKML::settings(int narg, char**) {
+    if (narg)
+        error->all(FLERR, what + " takes no arguments; the model belongs to pair_coeff");
+}
+
+void PairKML::coeff(int narg, char** arg) {
+    if (!allocated)
+        allocate();
+    if (narg < 3 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
+        error->all(FLERR, what + ": pair_coeff * * FILE and one element for each atom type are expected");
+    const std::vector<int> numbers = kml::type_numbers(lmp, what, narg - 3, arg + 3);
+    unit = kml::energy_unit(lmp, what);
+    const kml::WeightFile file = kml::read_model(lmp, what, arg[2]);
+    if (file.elements.empty())
+        error->all(FLERR, what + ": " + arg[2] + " is a model of one molecule: use fix kml/global");
+    element.assign(numbers.size(), -1);
+    for (size_t type = 1; type < numbers.size(); ++type) {
+        if (numbers[type] == 0)
+            continue;
+        const auto found = std::find(file.elements.begin(), file.elements.end(), numbers[type]);
+        if (found == file.elements.end())
+            error->all(FLERR, what + ": the model " + arg[2] + " does not know " + kml::element_symbol(numbers[type]) +
+                                  "; it knows " + kml::element_symbols(file.elements));
+        element[type] = int(found - file.elements.begin());
+    }
+    for (int i = 1; i <= atom->ntypes; ++i)
+        for (int j = i; j <= atom->ntypes; ++j)
+            setflag[i][j] = element[size_t(i)] >= 0 && element[size_t(j)] >= 0;
+    model = std::make_unique<kml::LocalModel>(file, nullptr);
+}
+
+void PairKML::init_style() {
+    if (!model)
+        error->all(FLERR, what + " has no model: pair_coeff * * FILE and elements are missing");
+    kml::energy_unit(lmp, what);
+    if (!atom->tag_enable)
+        error->all(FLERR, what + " needs atom ids: use 'atom_modify id yes'");
+    if (!force->newton_pair)
+        error->all(FLERR,
+                   what + " needs 'newton on': an atom's energy acts on its neighbors, also those of other processors");
+    // Pairs that special_bonds excludes never reach a pair style; a model of all pairs must see them.
+    for (int k = 1; k < 4; ++k)
+        if (atom->molecular != Atom::ATOMIC && force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0 &&
+            atom->nbonds > 0)
+            error->all(FLERR, what + " needs all neighbors, also bonded ones: use 'special_bonds lj/coul 1 1 1'");
+    neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+double PairKML::init_one(int i, int j) {
+    if (!setflag[i][j])
+        error->all(FLERR, what + ": atom types " + std::to_string(i) + " and " + std::to_string(j) +
+                              " have no coefficients: in the list of elements, NULL is for hybrid styles");
+    return model->cutoff();
+}
+
+void PairKML::compute(int eflag, int vflag) {
+    ev_init(eflag, vflag);
+    const int n_atoms = atom->nlocal + atom->nghost;
+    // Below some fifty atoms the start of a thread costs more than its work.
+    const int threads = std::max(1, std::min(comm->nthreads, list->inum / 50));
+    prepare(threads, n_atoms);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int t = 0; t < threads; ++t)
+        evaluate_range(lanes[size_t(t)], int(bigint(list->inum) * t / threads),
+                       int(bigint(list->inum) * (t + 1) / threads));
+    add_up(threads, n_atoms);
+}
+
+// The first thread adds to LAMMPS's own forces, the others to memory of their own.
+void PairKML::prepare(int threads, int n_atoms) {
+    if (lanes.size() < size_t(threads))
+        lanes.resize(size_t(threads));
+    for (int t = 0; t < threads; ++t) {
+        Lane& lane = lanes[size_t(t)];
+        lane.energy = 0;
+        std::fill(lane.virial, lane.virial + 6, 0.0);
+        lane.coincident = -1;
+        if (t > 0)
+            lane.own.assign(3 * size_t(n_atoms), 0.0);
+        lane.forces = t > 0 ? lane.own.data() : atom->f[0];
+    }
+}
+
+// The atoms `first` <= place in the list < `last`.
+void PairKML::evaluate_range(Lane& lane, int first, int last) {
+    for (int k = first; k < last; ++k) {
+        const int i = list->ilist[k], center = element[size_t(atom->type[i])];
+        if (center < 0)
+            continue;
+        const kml::Neighbors neighbors = gather(lane, i, list->numneigh[i], list->firstneigh[i]);
+        kml::EnvironmentResult result;
+        model->environment(center, neighbors, &lane.numbers[4 * lane.index.size()], result);
+        if (!(result.closest >= kml::coincident_square)) { // NaN comes here, too
+            lane.coincident = i;
+            return;
+        }
+        result.energy += model->atom_energies[size_t(center)];
+        scatter(lane, i, result);
+    }
+}
+
+// Vectors to all neighbors of the list, with its skin: what is too far is sorted out later, eight at a time.
+kml::Neighbors PairKML::gather(Lane& lane, int i, int count, const int* list_of_atom) {
+    if (lane.index.size() <= size_t(count)) {
+        const size_t room = kml::whole_lines(2 * size_t(count) + 1);
+        lane.index.resize(room);
+        lane.element.resize(room);
+        lane.numbers.resize(4 * room + size_t(kml::environment_scratch(long(room))));
+    }
+    const size_t room = lane.index.size();
+    double* start = lane.numbers.data();
+    kml::Neighbors neighbors = {0, start, start + room, start + 2 * room, start + 3 * room, lane.element.data()};
+    const double* const* x = atom->x;
+    const double center[3] = {x[i][0], x[i][1], x[i][2]};
+    int n = 0;
+    for (int m = 0; m < count; ++m) {
+        const int j = list_of_atom[m] & NEIGHMASK;
+        const int other = element[size_t(atom->type[j])];
+        const double dx = x[j][0] - center[0], dy = x[j][1] - center[1], dz = x[j][2] - center[2];
+        neighbors.x[n] = dx, neighbors.y[n] = dy, neighbors.z[n] = dz;
+        neighbors.square[n] = dx * dx + dy * dy + dz * dz;
+        lane.index[size_t(n)] = j;
+        lane.element[size_t(n)] = other;
+        n += other >= 0;
+    }
+    neighbors.n = n;
+    return neighbors;
+}
+
+void PairKML::scatter(Lane& lane, int i, const kml::EnvironmentResult& result) {
+    static const int voigt[6] = {0, 1, 2, 5, 4, 3}; // the place of xx, yy, zz, xy, xz, yz in the result
+    double force[3] = {result.force[0], result.force[1], result.force[2]};
+    for (int s = 0; s < result.n_sides; ++s) {
+        double* f = lane.forces + 3 * size_t(lane.index[size_t(result.side[s])]);
+        const double* gradient = result.gradient + 4 * s;
+        for (int c = 0; c < 3; ++c) {
+            f[c] -= unit * gradient[c];
+            force[c] += gradient[c];
+        }
+    }
+    for (int c = 0; c < 3; ++c)
+        lane.forces[3 * size_t(i) + size_t(c)] += unit * force[c];
+    lane.energy += unit * result.energy;
+    if (eflag_atom) // no other thread has this atom
+        eatom[i] += unit * result.energy;
+    if (!vflag_either)
+        return;
+    for (int k = 0; k < 6; ++k) {
+        lane.virial[k] += unit * result.virial[voigt[k]];
+        if (vflag_atom)
+            vatom[i][k] += unit * result.virial[voigt[k]];
+    }
+}
+
+void PairKML::add_up(int threads, int n_atoms) {
+    for (int t = 0; t < threads; ++t) {
+        const Lane& lane = lanes[size_t(t)];
+        if (lane.coincident >= 0)
+            error->one(FLERR, what + ": atom " + std::to_string(atom->tag[lane.coincident]) +
+                                  " coincides with another one, or a coordinate is not finite: check the structure, or "
+                                  "the time step");
+        if (eflag_global)
+            eng_vdwl += lane.energy;
+        for (int k = 0; k < 6 && vflag_global; ++k)
+            virial[k] += lane.virial[k];
+    }
+    if (threads == 1)
+        return;
+    double* f = atom->f[0];
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int s = 0; s < threads; ++s) {
+        const size_t first = 3 * size_t(bigint(n_atoms) * s / threads);
+        const size_t last = 3 * size_t(bigint(n_atoms) * (s + 1) / threads);
+        for (int t = 1; t < threads; ++t) { // in this order: the digits do not depend on who was faster
+            const double* other = lanes[size_t(t)].own.data();
+            for (size_t k = first; k < last; ++k)
+                f[k] += other[k];
+        }
+    }
+}
+
+double PairKML::memory_usage() {
+    double bytes = Pair::memory_usage();
+    for (const Lane& lane : lanes)
+        bytes += double(lane.numbers.capacity() + lane.own.capacity()) * sizeof(double) +
+                 double(lane.index.capacity() + lane.element.capacity()) * sizeof(int);
+    return bytes;
+}
