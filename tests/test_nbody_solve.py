@@ -25,6 +25,18 @@ def test_stacked_qr_is_the_qr_of_all_rows():
     np.testing.assert_allclose(np.abs(factor), np.abs(dense), atol=1e-11 * np.abs(dense).max())
 
 
+def test_columns_without_entries_stay_empty():
+    rng = np.random.default_rng(1)
+    matrix = rng.standard_normal((5000, 12))
+    matrix[:, [0, 3, 7]] = 0.0
+    stacked = StackedQR(12)
+    stacked.add(matrix[:4500])
+    stacked.add(matrix[4500:])
+    factor = stacked.factor()
+    assert factor.shape == (9, 12)
+    np.testing.assert_allclose(factor.T @ factor, matrix.T @ matrix, atol=1e-9)
+
+
 def test_few_rows_are_kept_as_they_are():
     rows = np.arange(6.0).reshape(2, 3)
     stacked = StackedQR(3)
@@ -43,16 +55,18 @@ def dense_problem(n_rows=60, n=12, seed=1):
     return A, y, prior, full
 
 
-def test_solution_is_that_of_dense_least_squares():
-    A, y, prior, L = dense_problem()
+@pytest.mark.parametrize("n_rows", [60, 6], ids=["many rows", "few rows"])
+def test_solution_is_that_of_dense_least_squares(n_rows):
+    A, y, prior, L = dense_problem(n_rows)
     stacked = np.vstack([A @ L, np.eye(L.shape[1])])
     z = np.linalg.lstsq(stacked, np.append(y, np.zeros(L.shape[1])), rcond=None)[0]
     posterior = solve(np.column_stack([A, y]), len(y), prior)
     np.testing.assert_allclose(posterior.coefficients, L @ z, atol=1e-12)
 
 
-def test_marginal_likelihood_and_variance_are_those_of_the_gaussian_process():
-    A, y, prior, L = dense_problem()
+@pytest.mark.parametrize("n_rows", [60, 6], ids=["many rows", "few rows"])
+def test_marginal_likelihood_and_variance_are_those_of_the_gaussian_process(n_rows):
+    A, y, prior, L = dense_problem(n_rows)
     posterior = solve(np.column_stack([A, y]), len(y), prior)
     C = posterior.scale**2 * (A @ L @ L.T @ A.T + np.eye(len(y)))
     expected = -0.5 * y @ np.linalg.solve(C, y) - 0.5 * np.linalg.slogdet(C)[1]

@@ -1,7 +1,5 @@
 """``kml info`` of a model of local terms: its grids, and the values of f2 and f3."""
 
-import numpy as np
-
 from openmm_kml.cli.common import print_table, write_json
 
 _ROWS = 12  # of the table of f2
@@ -47,6 +45,8 @@ def _describe(term, elements):
 
 def _pair_table(weights):
     """Return the energies of two atoms at some distances, name of the pair -> list; "r" has the distances."""
+    import numpy as np
+
     from openmm_kml.elements import symbol
     from openmm_kml.plots_nbody import pair_energy
 

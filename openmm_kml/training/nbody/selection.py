@@ -11,7 +11,7 @@ FREE_WIDTH = 1e3  # eV: prior deviation of one-body energies about their first e
 _START = {"length_scale2": 1.0, "length_scale3": 1.0, "amplitude2": 3.0, "amplitude3": 1.0}
 _BOUNDS = {"length_scale": (0.2, 6.0), "amplitude": (1e-3, 1e3)}
 _STEPS = (2.0, 1.4)
-_SEARCH_ROUNDING = 1e-8  # directions that a search may leave out
+_SEARCH_ROUNDING = 1e-6  # directions that a search may leave out
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,11 @@ class StackedQR:
     def _reduce(self):
         stacked = np.concatenate(self._pieces) if self._pieces else np.zeros((0, self.n_columns))
         if len(stacked) > self.n_columns:
-            stacked = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][: self.n_columns]
+            # Splines at distances that the data lack have no entries; with several elements, these are most of them.
+            used = np.flatnonzero(stacked.any(axis=0))
+            triangle = qr(stacked[:, used], mode="r", overwrite_a=True, check_finite=False)[0][: len(used)]
+            stacked = np.zeros((len(triangle), self.n_columns))
+            stacked[:, used] = triangle
         self._pieces, self._waiting = [stacked], len(stacked)
 
 
@@ -67,9 +71,11 @@ class BlockPrior:
 
     def right_multiply(self, matrix):
         """Return matrix @ L; the columns of the matrix are the coefficients."""
-        return np.hstack(
-            [self.width * matrix[:, : self.n_free], *(matrix[:, columns] @ L for columns, L in self.blocks)]
-        )
+        parts = [self.width * matrix[:, : self.n_free]]
+        for columns, L in self.blocks:
+            used = np.flatnonzero(matrix[:, columns].any(axis=0))
+            parts.append(matrix[:, columns][:, used] @ L[used])
+        return np.hstack(parts)
 
     def coefficients(self, z):
         """Return c = L z."""
@@ -92,20 +98,26 @@ class Posterior:
         The common noise scale s that makes the data most likely; noises and prior amplitudes are both multiplied by it.
     log_likelihood : float
         Logarithm of the marginal likelihood at that scale, without the constants of the row noises.
-    triangle : ndarray of shape (k, k)
-        T, upper, with TᵀT = I + (A L)ᵀ A L: the covariance of c is s² L T⁻¹ T⁻ᵀ Lᵀ.
     prior : BlockPrior
+    triangle : ndarray of shape (k, k), optional
+        T, upper, with TᵀT = I + (A L)ᵀ A L: the covariance of c is s² L T⁻¹ T⁻ᵀ Lᵀ.
+    explained : ndarray of shape (k, m), optional
+        V with V Vᵀ = I - (I + (A L)ᵀ A L)⁻¹, in place of T where the rows are fewer than the directions.
     """
 
     coefficients: np.ndarray
     scale: float
     log_likelihood: float
-    triangle: np.ndarray
     prior: BlockPrior
+    triangle: np.ndarray | None = None
+    explained: np.ndarray | None = None
 
     def variance(self, rows):
         """Return the variance of predictions whose design rows have shape (m, n_columns)."""
-        half = solve_triangular(self.triangle, self.prior.right_multiply(rows).T, trans="T")
+        projected = self.prior.right_multiply(rows)
+        if self.triangle is None:
+            return self.scale**2 * ((projected**2).sum(axis=1) - ((projected @ self.explained) ** 2).sum(axis=1))
+        half = solve_triangular(self.triangle, projected.T, trans="T", check_finite=False)
         return self.scale**2 * (half**2).sum(axis=0)
 
 
@@ -125,19 +137,36 @@ def solve(factor, n_rows, prior):
     TrainingError
         If a number is not finite.
     """
-    projected = prior.right_multiply(factor[:, :-1])
-    k = projected.shape[1]
-    stacked = np.zeros((len(factor) + k, k + 1))
-    stacked[: len(factor), :k] = projected
-    stacked[: len(factor), k] = factor[:, -1]
-    stacked[len(factor) + np.arange(k), np.arange(k)] = 1.0
-    triangle = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][: k + 1]
-    if not np.isfinite(triangle).all():
-        raise TrainingError("the solution is not finite; look for absurd energies or forces in the data")
+    M, y = prior.right_multiply(factor[:, :-1]), factor[:, -1]
+    if not (np.isfinite(M).all() and np.isfinite(y).all()):
+        raise TrainingError("the rows are not finite; look for absurd energies or forces in the data")
+    z, residual, diagonal, covariance = _solve_rows(M, y) if len(M) < M.shape[1] else _solve_directions(M, y)
     # Labels beyond what float64 resolves of their size are no residual: a perfect fit has no smaller scale.
-    floor = np.finfo(float).eps * np.linalg.norm(factor[:, -1])
-    residual = max(np.abs(triangle[k, k]) if len(triangle) > k else 0.0, floor, np.finfo(float).tiny)
-    scale = residual / np.sqrt(n_rows)
-    log_likelihood = -n_rows * np.log(scale) - np.log(np.abs(np.diag(triangle)[:k])).sum()
-    coefficients = prior.coefficients(solve_triangular(triangle[:k, :k], triangle[:k, k], check_finite=False))
-    return Posterior(coefficients, float(scale), float(log_likelihood), triangle[:k, :k], prior)
+    residual = max(residual, np.finfo(float).eps * np.linalg.norm(y), np.finfo(float).tiny)
+    scale = float(residual / np.sqrt(n_rows))
+    log_likelihood = float(-n_rows * np.log(scale) - np.log(np.abs(diagonal)).sum())
+    return Posterior(prior.coefficients(z), scale, log_likelihood, prior, **covariance)
+
+
+def _solve_directions(M, y):
+    """Solve by QR of (M; I), whose triangle T has TᵀT = I + MᵀM; return z, residual, diag(T), and T."""
+    k = M.shape[1]
+    stacked = np.zeros((len(M) + k, k + 1))
+    stacked[: len(M), :k] = M
+    stacked[: len(M), k] = y
+    stacked[len(M) + np.arange(k), np.arange(k)] = 1.0
+    triangle = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0]
+    z = solve_triangular(triangle[:k, :k], triangle[:k, k], check_finite=False)
+    residual = abs(triangle[k, k]) if len(triangle) > k else 0.0
+    return z, residual, np.diag(triangle)[:k], {"triangle": triangle[:k, :k].copy()}
+
+
+def _solve_rows(M, y):
+    """Solve by QR of (Mᵀ; I) = (V; W) T, cheaper for few rows: z = V T⁻ᵀ y, and the residual is |T⁻ᵀ y|.
+
+    For then TᵀT = I + M Mᵀ, and z = Mᵀ (I + M Mᵀ)⁻¹ y.
+    """
+    m, k = M.shape
+    Q, triangle = qr(np.vstack([M.T, np.eye(m)]), mode="economic", overwrite_a=True, check_finite=False)
+    half = solve_triangular(triangle, y, trans="T", check_finite=False)
+    return Q[:k] @ half, float(np.linalg.norm(half)), np.diag(triangle), {"explained": Q[:k]}

@@ -206,6 +206,8 @@ class _Training:
         """Return the `Weights` of a solution."""
         basis = self.basis
         free, two, three = basis.coefficients(posterior.coefficients)
+        if not self.options.energies or all(frame.energy is None for frame in self.train):
+            free = np.zeros(len(free))  # forces say nothing of them
         energies = {
             z: float(self.known.get(z, c + f)) for z, c, f in zip(self.elements, self.center, free, strict=True)
         }
