@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from local_models import LOCAL_MODELS, STRUCTURES, numbers_for
 from models import MODELS, model_positions, random_weights
 
 from openmm_kml import _engine, reference
@@ -277,14 +278,18 @@ class Table(ctypes.Structure):
         ("close", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
         ("n_atoms", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
         ("species", ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_int), ctypes.c_void_p)),
+        ("n_elements", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
+        ("elements", ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_int), ctypes.c_void_p)),
+        ("cutoff", ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p)),
         ("new_workspace", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)),
         ("free_workspace", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
         (
             "evaluate",
             ctypes.CFUNCTYPE(
                 ctypes.c_int,
-                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
-                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t),
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t),
             ),
         ),
     )
@@ -300,21 +305,51 @@ def table():
 def test_c_functions_give_the_same_bits(table):
     data = to_bytes(LARGE)
     error = ctypes.create_string_buffer(200)
-    assert table.version == 1
+    assert table.version == 2
     potential = table.open(data, len(data), error, len(error))
     assert potential, error.value
     assert table.n_atoms(potential) == 12
     assert table.species(potential)[:12] == [6] * 12
+    assert table.n_elements(potential) == 0
+    assert table.cutoff(potential) == 0
     workspace = table.new_workspace(potential)
     positions = model_positions(LARGE)[0]
     for n_threads in (1, 2):
         energy, forces, virial = np.zeros(1), np.full((12, 3), np.nan), np.full((3, 3), np.nan)
         pointers = [a.ctypes.data for a in (energy, forces, virial)]
-        call = (potential, workspace, 12, positions.ctypes.data, None, n_threads)
-        assert table.evaluate(*call, *pointers, error, len(error)) == 0
+        call = (potential, workspace, 12, positions.ctypes.data, None, None, None, n_threads)
+        assert table.evaluate(*call, *pointers, None, error, len(error)) == 0
         expected = KernelPotential.from_bytes(data).evaluate(positions, n_threads=n_threads)
         assert all(np.array_equal(a, b) for a, b in zip((energy[0], forces, virial), expected, strict=True))
-        assert table.evaluate(*call, pointers[0], None, None, error, len(error)) == 0
+        assert table.evaluate(*call, pointers[0], None, None, None, error, len(error)) == 0
+        atomic = np.zeros(12)
+        assert table.evaluate(*call, *pointers, atomic.ctypes.data, error, len(error)) != 0
+        assert b"no energies of single atoms" in error.value
+    table.free_workspace(workspace)
+    table.close(potential)
+
+
+def test_c_functions_evaluate_local_terms(table):
+    weights = LOCAL_MODELS["all terms of silica"]
+    positions, cell, pbc = STRUCTURES["slab"]
+    numbers = numbers_for(weights, len(positions))
+    data, error = to_bytes(weights), ctypes.create_string_buffer(200)
+    potential = table.open(data, len(data), error, len(error))
+    assert table.n_atoms(potential) == 0
+    assert table.elements(potential)[: table.n_elements(potential)] == [8, 14]
+    workspace = table.new_workspace(potential)
+    energy, atomic, z, periodic = np.zeros(1), np.zeros(len(positions)), numbers.astype("i4"), np.array(pbc, "i4")
+    call = [potential, workspace, len(positions), positions.ctypes.data, z.ctypes.data, cell.ctypes.data]
+    call += [periodic.ctypes.data, 1, energy.ctypes.data, None, None, atomic.ctypes.data, error, len(error)]
+    assert table.evaluate(*call) == 0
+    assert energy[0] == KernelPotential.from_bytes(data).evaluate(positions, numbers, cell, pbc).energy
+    assert atomic.sum() == pytest.approx(energy[0], rel=1e-13)
+    z[3] = 6
+    assert table.evaluate(*call) != 0
+    assert error.value == b"element 6 (C, atom 3) is not in the model, which knows O, Si"
+    call[4] = None
+    assert table.evaluate(*call) != 0
+    assert b"atomic numbers" in error.value
     table.free_workspace(workspace)
     table.close(potential)
 
@@ -327,7 +362,7 @@ def test_c_functions_report_errors(table):
     potential = table.open(data, len(data), error, len(error))
     workspace = table.new_workspace(potential)
     energy, positions = np.zeros(1), np.zeros((3, 3))
-    call = (None, 1, energy.ctypes.data, None, None, error, len(error))
+    call = (None, None, None, 1, energy.ctypes.data, None, None, None, error, len(error))
     assert table.evaluate(potential, workspace, 3, positions.ctypes.data, *call) != 0
     assert b"atoms 1 and 0 coincide" in error.value
     assert table.evaluate(potential, workspace, 2, positions.ctypes.data, *call) != 0
