@@ -1,6 +1,8 @@
 """`pair_style kml`: energies, forces and virials of the NumPy twin, by any number of processors and threads."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,6 +174,14 @@ def test_energy_is_conserved(tmp_path):
     assert abs(drift) < 2e-3 * change
 
 
+def test_the_skin_of_the_neighbor_lists_changes_nothing(tmp_path):
+    frames = []
+    for skin in ("neighbor 0.0 bin\nneigh_modify every 1 delay 0 check no\n", "neighbor 1.5 bin\n"):
+        run_of(tmp_path, skin + "fix 1 all nve\nrun 30\n" + OUTPUT)
+        frames.append(read_dump(tmp_path / "dump")[-1])
+    assert np.abs(frames[0] - frames[1])[:, 2:8].max() < 1e-10
+
+
 def test_constant_pressure_goes_on_with_any_number_of_processors(tmp_path):
     commands = "fix 1 all npt temp 300 300 0.1 aniso 0 0 1.0\nrun 40\nunfix 1\n" + OUTPUT
     results = []
@@ -215,6 +225,20 @@ def test_clear_forgets_the_model_and_the_plugin_stays(tmp_path):
     again = deck.split("\n", 1)[1]
     said = lammps(tmp_path, deck + "run 0\nclear\n" + again + OUTPUT)
     check(Result(tmp_path, said, rotation), weights, structure, numbers)
+
+
+DECK = re.compile(r"<!-- This deck is run by tests/test_lammps\.py\. -->\n```lammps\n(.*?)```", re.DOTALL)
+
+
+def test_the_deck_of_the_guide_runs(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "lammps.md").read_text(encoding="utf-8")
+    (deck,) = DECK.findall(text)
+    assert "plugin load kmlplugin.so\n" in deck
+    save(spline_model(cutoff3=3.5), tmp_path / "silicon.safetensors")
+    said = lammps(tmp_path, deck.replace("plugin load kmlplugin.so", plugin_line()), 2)
+    temperature, pressure = re.findall(r"^ +100 +(\S+) +\S+ +\S+ +\S+ +(\S+)", said, re.MULTILINE)[-1]
+    assert 100 < float(temperature) < 600  # still a crystal, whose numbers are numbers
+    assert abs(float(pressure)) < 1e5
 
 
 # --- wrong input: one sentence, and no result, from two processors that must not wait for each other
