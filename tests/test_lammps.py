@@ -339,6 +339,13 @@ def test_atoms_that_coincide_are_named(tmp_path):
     refused(tmp_path, deck + OUTPUT, "coincides with another one", ranks=1)
 
 
+def test_positions_that_are_not_finite_end_the_run_before_lists_are_made_again(tmp_path):
+    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
+    deck += "fix 1 all nve\nneigh_modify every 50 delay 50 check no\nset atom 3 vx 1e300\ntimestep 1e9\nrun 5\n"
+    refused(tmp_path, deck, "or its position is not finite", ranks=1)
+
+
 def test_stillinger_weber_on_splines_is_lammps_own(tmp_path):
     """The pair style against another one of LAMMPS, on a potential that both can express."""
     positions, cell = diamond(5.431, 2)

@@ -126,7 +126,7 @@ void PairKML::prepare(int threads, int n_atoms) {
         Lane& lane = lanes[size_t(t)];
         lane.energy = 0;
         std::fill(lane.virial, lane.virial + 6, 0.0);
-        lane.coincident = -1;
+        lane.bad_atom = -1;
         if (t > 0)
             lane.own.assign(3 * size_t(n_atoms), 0.0);
         lane.forces = t > 0 ? lane.own.data() : atom->f[0];
@@ -135,6 +135,7 @@ void PairKML::prepare(int threads, int n_atoms) {
 
 // The atoms `first` <= place in the list < `last`.
 void PairKML::evaluate_range(Lane& lane, int first, int last) {
+    const double* const* x = atom->x;
     for (int k = first; k < last; ++k) {
         const int i = list->ilist[k], center = element[size_t(atom->type[i])];
         if (center < 0)
@@ -142,8 +143,9 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
         const kml::Neighbors neighbors = gather(lane, i, list->numneigh[i], list->firstneigh[i]);
         kml::EnvironmentResult result;
         model->environment(center, neighbors, &lane.numbers[4 * lane.index.size()], result);
-        if (!(result.closest >= kml::coincident_square)) { // NaN comes here, too
-            lane.coincident = i;
+        // A neighbor that is not finite would count as far away: each atom is looked at by its owner.
+        if (!(result.closest >= kml::coincident_square) || !std::isfinite(x[i][0] + x[i][1] + x[i][2])) {
+            lane.bad_atom = i;
             return;
         }
         result.energy += model->atom_energies[size_t(center)];
@@ -207,10 +209,10 @@ void PairKML::scatter(Lane& lane, int i, const kml::EnvironmentResult& result) {
 void PairKML::add_up(int threads, int n_atoms) {
     for (int t = 0; t < threads; ++t) {
         const Lane& lane = lanes[size_t(t)];
-        if (lane.coincident >= 0)
-            error->one(FLERR, what + ": atom " + std::to_string(atom->tag[lane.coincident]) +
-                                  " coincides with another one, or a coordinate is not finite: check the structure, or "
-                                  "the time step");
+        if (lane.bad_atom >= 0)
+            error->one(FLERR, what + ": atom " + std::to_string(atom->tag[lane.bad_atom]) +
+                                  " coincides with another one, or its position is not finite: check the structure, "
+                                  "or the time step");
         if (eflag_global)
             eng_vdwl += lane.energy;
         for (int k = 0; k < 6 && vflag_global; ++k)

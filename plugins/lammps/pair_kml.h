@@ -37,7 +37,7 @@ private:
         std::vector<double> own;         // forces on all atoms; unused by the first thread
         double* forces;                  // (n_atoms, 3), energy unit of LAMMPS per Å
         double energy, virial[6];        // energy unit of LAMMPS; xx, yy, zz, xy, xz, yz
-        int coincident;                  // an atom on top of another one, -1 without
+        int bad_atom;                    // on top of another one, or nowhere; -1 without
     };
 
     void allocate();
