@@ -4,17 +4,18 @@ from pathlib import Path
 
 from openmm_kml.cli.common import (
     add_command,
-    add_data_options,
     add_json_option,
     check_outputs,
     check_picture,
     int_list,
     natural,
+    positive_float,
     print_table,
     read_data,
     write_json,
 )
 from openmm_kml.cli.model_options import add_model_options, model_options
+from openmm_kml.cli.nbody_options import add_structure_options, read_structure_data
 
 
 def add_parser(subparsers):
@@ -23,7 +24,8 @@ def add_parser(subparsers):
         "learning-curve",
         run,
         "show how the errors fall with the number of training points",
-        "kml learning-curve ethanol.xyz --sizes 50,100,200 --seeds 0,1,2 --plot curve.png --json curve.json",
+        "kml learning-curve ethanol.xyz --sizes 50,100,200 --seeds 0,1,2 --plot curve.png --json curve.json\n"
+        "kml learning-curve silicon.xyz --kind nbody --sizes 25,50,100 --cutoff3 3.5",
         "Train with several numbers of training points, each with several random splits, and show the errors on frames "
         "that no training has seen.",
     )
@@ -33,8 +35,15 @@ def add_parser(subparsers):
     parser.add_argument("--n-valid", type=natural, default=100, metavar="N", help="validation frames (default: 100)")
     parser.add_argument("--n-test", type=natural, metavar="N", help="test frames (default: all the rest)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curve (.png, .svg, .pdf)")
+    parser.add_argument(
+        "--kind", choices=("gdml", "nbody"), default="gdml", help="of the model, as for kml train (default: gdml)"
+    )
+    group = parser.add_argument_group("models of two and three bodies (--kind nbody)")
+    for name in ("--cutoff2", "--cutoff3", "--spacing2", "--spacing3"):
+        group.add_argument(name, type=positive_float, metavar="R", help="as for kml train nbody, Å")
+    group.add_argument("--compact", action="store_true", help="as for kml train nbody")
     add_model_options(parser)
-    add_data_options(parser)
+    add_structure_options(parser)
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -46,20 +55,32 @@ def run(args):
         raise ValueError(f"--sizes must be numbers of training points above zero; {min(args.sizes)} came")
     if args.n_test == 0:
         raise ValueError("--n-test is 0, but the curve shows errors on test frames; ask for at least one")
-    molecules = read_data(args)
-
-    from openmm_kml.training import learning_curve
-
-    results = learning_curve(
-        molecules, args.sizes, model_options(args), n_validation=args.n_valid, n_test=args.n_test, seeds=args.seeds
-    )
-    points = [_flat(result) for result in results]
+    points = [_flat(result) for result in (_nbody(args) if args.kind == "nbody" else _gdml(args))]
     if args.plot is not None:
         from openmm_kml.plots import curve, save_figure
 
         save_figure(curve(points), args.plot)
     write_json(args.json, points)
     print_points(points)
+
+
+def _gdml(args):
+    from openmm_kml.training import learning_curve
+
+    molecules = read_data(args)
+    return learning_curve(
+        molecules, args.sizes, model_options(args), n_validation=args.n_valid, n_test=args.n_test, seeds=args.seeds
+    )
+
+
+def _nbody(args):
+    from openmm_kml.training.nbody import NBodyOptions, nbody_learning_curve
+
+    names = ("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    options = NBodyOptions(compact=args.compact, n_threads=args.threads, progress=not args.quiet, **given)
+    # The marginal likelihood chooses the hyperparameters: no frame is lost to validation.
+    return nbody_learning_curve(read_structure_data(args), args.sizes, options, 0, args.n_test, args.seeds)
 
 
 def _flat(result):
