@@ -198,12 +198,12 @@ double evaluate_triples(const ThreeBody& term, int center, Sides& sides, Triples
         double slopes[3];
         energy += three_body<L>(term, function, first, second, r, slopes);
         const double by_j = slopes[0] * first.inverse, by_k = slopes[1] * second.inverse, by_far = slopes[2] / r;
-        const double far[3] = {triples.x[m], triples.y[m], triples.z[m]};
         double *gj = sides.gradient + 4 * j, *gk = sides.gradient + 4 * k;
         const double *pj = sides.position + 4 * j, *pk = sides.position + 4 * k;
-        for (int a = 0; a < 3; ++a) {
-            gj[a] += by_j * pj[a] - by_far * far[a];
-            gk[a] += by_k * pk[a] + by_far * far[a];
+        KML_UNROLL for (int a = 0; a < 4; a += L) {
+            const R rj = load<L>(pj + a), rk = load<L>(pk + a), pull = by_far * (rk - rj);
+            store<L>(gj + a, load<L>(gj + a) + (by_j * rj - pull));
+            store<L>(gk + a, load<L>(gk + a) + (by_k * rk + pull));
         }
     }
     triples.n = 0;

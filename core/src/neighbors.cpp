@@ -237,54 +237,82 @@ bool NeighborList::search(long number) {
 }
 
 void NeighborList::search_atom(long i, Chunk& chunk) {
-    const size_t before = chunk.index.size();
-    chunk.far_index.clear(), chunk.far_image.clear();
-    int bin[3], shift[3], d[3];
+    int bin[3], shift[3], d[3], found = 0;
     const int* center = bin_of.data() + 3 * i;
+    const auto floor_divide = [](int t, int n) { return t >= 0 ? t / n : -((n - 1 - t) / n); };
     // The bin and the image that an offset leads to; false outside an open direction.
     const auto target = [&](int a) {
         const int t = center[a] + d[a], n = bins.n[a];
-        shift[a] = frame.periodic[a] ? (t >= 0 ? t / n : -((n - 1 - t) / n)) : 0;
+        shift[a] = frame.periodic[a] ? floor_divide(t, n) : 0;
         bin[a] = t - shift[a] * n;
         return bin[a] >= 0 && bin[a] < n;
     };
+    const int n2 = bins.n[2], low = center[2] - bins.range[2], high = center[2] + bins.range[2];
+    const int first_shift = frame.periodic[2] ? floor_divide(low, n2) : 0;
+    const int last_shift = frame.periodic[2] ? floor_divide(high, n2) : 0;
     for (d[0] = -bins.range[0]; d[0] <= bins.range[0]; ++d[0])
         if (target(0))
             for (d[1] = -bins.range[1]; d[1] <= bins.range[1]; ++d[1])
                 if (target(1))
-                    for (d[2] = -bins.range[2]; d[2] <= bins.range[2]; ++d[2])
-                        if (target(2)) {
-                            const int image =
-                                ((shift[0] + n_images[0]) * (2 * n_images[1] + 1) + shift[1] + n_images[1]) *
-                                    (2 * n_images[2] + 1) +
-                                shift[2] + n_images[2];
-                            scan_bin(i, (bin[0] * bins.n[1] + bin[1]) * bins.n[2] + bin[2], image, chunk);
-                        }
-    chunk.near.push_back(int(chunk.index.size() - before));
-    chunk.index.insert(chunk.index.end(), chunk.far_index.begin(), chunk.far_index.end());
-    chunk.image.insert(chunk.image.end(), chunk.far_image.begin(), chunk.far_image.end());
-    chunk.count.push_back(int(chunk.index.size() - before));
+                    for (int s = first_shift; s <= last_shift; ++s) { // bins of one image stand in a row
+                        const int row = (bin[0] * bins.n[1] + bin[1]) * n2;
+                        const int begin = std::max(low, s * n2) - s * n2,
+                                  end = std::min(high, s * n2 + n2 - 1) - s * n2;
+                        const int plane = (shift[0] + n_images[0]) * (2 * n_images[1] + 1) + shift[1] + n_images[1];
+                        const int image = plane * (2 * n_images[2] + 1) + s + n_images[2];
+                        found = scan_bins(i, row + begin, row + end, image, found, chunk);
+                    }
+    append(found, chunk);
 }
 
-void NeighborList::scan_bin(long i, int bin, int image, Chunk& chunk) {
+int NeighborList::scan_bins(long i, int first_bin, int last_bin, int image, int found, Chunk& chunk) {
+    const int begin = bins.first[size_t(first_bin)], end = bins.first[size_t(last_bin) + 1];
+    const size_t room = size_t(found + end - begin) + 1;
+    if (chunk.found_index.size() < room) {
+        chunk.found_index.resize(2 * room);
+        chunk.found_image.resize(2 * room);
+        chunk.found_square.resize(2 * room);
+    }
+    int *index_out = chunk.found_index.data(), *image_out = chunk.found_image.data();
+    double* square_out = chunk.found_square.data();
     const double reach = (cutoff + skin) * (cutoff + skin);
-    const double reach_near = cutoff_near > 0 ? (cutoff_near + skin) * (cutoff_near + skin) : 0;
     const double *center = wrapped.data() + 4 * i, *shift = shifts.data() + 4 * size_t(image);
-    const bool home = 2 * size_t(image) + 1 == shifts.size() / 4;
-    for (int at = bins.first[size_t(bin)]; at < bins.first[size_t(bin) + 1]; ++at) {
+    const int self = 2 * size_t(image) + 1 == shifts.size() / 4 ? int(i) : -1;
+    for (int at = begin; at < end; ++at) {
         // (r_j - r_i) + shift is the exact negative of the same seen from the other side: both sides list the pair.
         const double* other = bins.positions.data() + 4 * size_t(at);
-        double square = 0;
-        for (int c = 0; c < 3; ++c) {
-            const double v = (other[c] - center[c]) + shift[c];
-            square += v * v;
-        }
-        if (square >= reach || (home && bins.order[size_t(at)] == i))
-            continue;
-        const bool near = square < reach_near;
-        (near ? chunk.index : chunk.far_index).push_back(bins.order[size_t(at)]);
-        (near ? chunk.image : chunk.far_image).push_back(image);
+        const double x = (other[0] - center[0]) + shift[0], y = (other[1] - center[1]) + shift[1],
+                     z = (other[2] - center[2]) + shift[2];
+        const double square = x * x + y * y + z * z;
+        index_out[found] = bins.order[size_t(at)];
+        image_out[found] = image;
+        square_out[found] = square;
+        // Without a branch: which candidates are near is a matter of chance.
+        found += int(square < reach) & int(bins.order[size_t(at)] != self);
     }
+    return found;
+}
+
+void NeighborList::append(int found, Chunk& chunk) {
+    const double reach = cutoff_near > 0 ? (cutoff_near + skin) * (cutoff_near + skin) : 0;
+    const size_t before = chunk.index.size(), count = size_t(found);
+    if (chunk.index.capacity() < before + count) {
+        chunk.index.reserve(2 * (before + count));
+        chunk.image.reserve(2 * (before + count));
+    }
+    chunk.index.resize(before + count);
+    chunk.image.resize(before + count);
+    size_t near = 0;
+    for (size_t k = 0; k < count; ++k)
+        near += chunk.found_square[k] < reach;
+    size_t next[2] = {before, before + near};
+    for (size_t k = 0; k < count; ++k) {
+        const size_t at = next[chunk.found_square[k] < reach ? 0 : 1]++;
+        chunk.index[at] = chunk.found_index[k];
+        chunk.image[at] = chunk.found_image[k];
+    }
+    chunk.near.push_back(int(near));
+    chunk.count.push_back(found);
 }
 
 void NeighborList::finish_search() {

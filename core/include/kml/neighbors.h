@@ -62,7 +62,10 @@ public:
 
 private:
     struct Chunk {
-        std::vector<int> index, image, count, near, far_index, far_image;
+        std::vector<int> index, image, count, near;
+        // One atom's neighbors before they are sorted into near and far.
+        std::vector<int> found_index, found_image;
+        std::vector<double> found_square;
     };
     struct Bins {
         int n[3], range[3];
@@ -75,7 +78,8 @@ private:
     bool set_shifts();
     void fill_bins(const std::vector<double>& fractions);
     void search_atom(long i, Chunk& chunk);
-    void scan_bin(long i, int bin, int shift, Chunk& chunk);
+    int scan_bins(long i, int first_bin, int last_bin, int image, int found, Chunk& chunk);
+    void append(int found, Chunk& chunk);
 
     Frame frame = {};
     double cutoff = 0, cutoff_near = 0;

@@ -67,6 +67,25 @@ KML_INLINE Far<L> load_far(const double* p) {
     return v;
 }
 
+/** Set w to the four B-splines at t, in the lanes, and d to their slopes: bspline_weights() without a way through
+ * memory. */
+template <int L>
+KML_INLINE void far_weights(double t, double inverse_spacing, Real<L>* w, Real<L>* d) {
+    constexpr double c[4][4] = {{1.0 / 6, 2.0 / 3, 1.0 / 6, 0}, // by power of t, then by spline
+                                {-0.5, 0, 0.5, 0},
+                                {0.5, -1, 0.5, 0},
+                                {-1.0 / 6, 0.5, -0.5, 1.0 / 6}};
+    KML_UNROLL for (int p = 0; p < 4 / L; ++p) {
+        Real<L> c0, c1, c2, c3;
+        KML_UNROLL for (int l = 0; l < L; ++l) {
+            c0[l] = c[0][p * L + l], c1[l] = c[1][p * L + l];
+            c2[l] = c[2][p * L + l], c3[l] = c[3][p * L + l];
+        }
+        w[p] = ((c3 * t + c2) * t + c1) * t + c0;
+        d[p] = ((3.0 * c3 * t + 2.0 * c2) * t + c1) * inverse_spacing;
+    }
+}
+
 /**
  * Return the energy of a triple and its slopes by r_ij, r_ik and r_jk, eV and eV/Å.
  *
@@ -83,18 +102,18 @@ KML_INLINE double three_body(const ThreeBody& term, const double* function, cons
     static_assert(L == 2 || L == 4, "the far axis has four coefficients");
     double t;
     const int interval = grid_interval(term.far, far, t);
-    alignas(32) double w[4], d[4];
-    bspline_weights(t, term.far.inverse_spacing, w, d);
+    constexpr int parts = 4 / L;
+    Real<L> w[parts], d[parts];
+    far_weights<L>(t, term.far.inverse_spacing, w, d);
     if (far < term.taper_start + term.taper_width) {
         double dtaper;
         const double taper = smooth_step(far, term.taper_start, term.taper_width, dtaper);
-        for (int c = 0; c < 4; ++c) {
-            d[c] = taper * d[c] + dtaper * w[c];
-            w[c] *= taper;
+        KML_UNROLL for (int p = 0; p < parts; ++p) {
+            d[p] = taper * d[p] + dtaper * w[p];
+            w[p] *= taper;
         }
     }
     const double* start = function + j.interval * term.plane + k.interval * term.row + interval;
-    constexpr int parts = 4 / L;
     Real<L> value[parts] = {}, by_j[parts] = {}, by_k[parts] = {};
     KML_UNROLL for (int b = 0; b < 4; ++b) {
         Real<L> v[parts] = {}, s[parts] = {};
@@ -113,11 +132,10 @@ KML_INLINE double three_body(const ThreeBody& term, const double* function, cons
     }
     Real<L> sums[4] = {};
     KML_UNROLL for (int p = 0; p < parts; ++p) {
-        const Real<L> wp = load<L>(w + p * L), dp = load<L>(d + p * L);
-        sums[0] += by_j[p] * wp;
-        sums[1] += by_k[p] * wp;
-        sums[2] += value[p] * dp;
-        sums[3] += value[p] * wp;
+        sums[0] += by_j[p] * w[p];
+        sums[1] += by_k[p] * w[p];
+        sums[2] += value[p] * d[p];
+        sums[3] += value[p] * w[p];
     }
     alignas(32) double result[4];
     if constexpr (L == 4) {
