@@ -18,6 +18,7 @@ from openmm_helpers import (
     total_energy,
 )
 
+from openmm_kml.interfaces.checks import check_system, kml_forces
 from openmm_kml.interfaces.openmm import KMLForce
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import RepulsionTerm, Spline2Term, Weights, to_bytes
@@ -296,3 +297,58 @@ def test_a_slab_is_not_what_openmm_can_say():
     force = KMLForce(POTENTIAL, numbers=numbers, periodic=True)
     context = context_for(periodic_system(force, tall, len(numbers)), positions)
     check(context, POTENTIAL.evaluate(positions, numbers, tall, (True, True, False)), "Reference")
+
+
+def test_checks_of_a_system_know_that_the_box_matters():
+    positions, numbers, box = crystal()
+    for periodic in (True, False):
+        force = KMLForce(POTENTIAL, numbers=numbers, periodic=periodic)
+        system = periodic_system(force, box, len(positions), openmm.MonteCarloBarostat(1, 300))
+        if periodic:
+            check_system(system)
+        else:
+            with pytest.raises(ValueError, match="no energy depends on the box"):
+                check_system(system)
+
+
+# --- openmm-ml
+
+
+def ml_potential():
+    openmmml = pytest.importorskip("openmmml", reason="openmm-ml is not installed (pip install openmmml)")
+    return openmmml.MLPotential("kml", model=POTENTIAL)
+
+
+def test_openmm_ml_makes_a_periodic_system():
+    positions, numbers, box = crystal()
+    system = ml_potential().createSystem(topology_of(numbers, box))
+    (force,) = kml_forces(system)
+    assert force.usesPeriodicBoundaryConditions()
+    check(context_for(system, positions), POTENTIAL.evaluate(positions, numbers, box), "Reference")
+    cluster = ml_potential().createSystem(topology_of(numbers))
+    check(context_for(cluster, positions), POTENTIAL.evaluate(positions, numbers), "Reference")
+    with pytest.raises(ValueError, match="element 6"):
+        ml_potential().createSystem(topology_of([6, 14], box))
+
+
+def test_openmm_ml_mixes_a_model_with_a_force_field():
+    """Four atoms by the model among eight; a classical pair force between all others."""
+    positions, numbers, _ = crystal()
+    chosen = [1, 2, 4, 7]
+    classical = openmm.NonbondedForce()
+    classical.setNonbondedMethod(openmm.NonbondedForce.NoCutoff)
+    for k in range(8):
+        classical.addParticle(0.2 * (-1) ** k, 0.2, 0.5)
+    system = system_with(classical, n_particles=8)
+    mixed = ml_potential().createMixedSystem(topology_of(numbers), system, chosen)
+    energy, _ = energy_and_forces(context_for(mixed, positions))
+
+    def classical_energy(atoms):
+        force = openmm.NonbondedForce()
+        for k in range(8):
+            force.addParticle(*(classical.getParticleParameters(k) if k in atoms else (0, 0.2, 0)))
+        return energy_and_forces(context_for(system_with(force, n_particles=8), positions))[0]
+
+    expected = POTENTIAL.evaluate(positions[chosen], numbers[chosen]).energy
+    expected += classical_energy(range(8)) - classical_energy(chosen)
+    assert energy == pytest.approx(expected, rel=1e-9)

@@ -125,5 +125,9 @@ def _check_barostat(system):
 
 def _depends_on_box(force):
     """Return whether a force other than a model of one molecule is periodic."""
-    inside = [inner for inner in _walk([force]) if not isinstance(inner, KMLForce | openmm.CustomCVForce)]
-    return any(inner.usesPeriodicBoundaryConditions() for inner in inside)
+    inside = [inner for inner in _walk([force]) if not isinstance(inner, openmm.CustomCVForce)]
+    return any(inner.usesPeriodicBoundaryConditions() and not _is_molecule(inner) for inner in inside)
+
+
+def _is_molecule(force):
+    return isinstance(force, KMLForce) and force.getPotential().species is not None

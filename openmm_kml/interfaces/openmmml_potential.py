@@ -1,4 +1,7 @@
-"""Kernel potentials in openmm-ml: a Force for each copy of the model's molecule, alone or inside a classical system."""
+"""Kernel potentials in openmm-ml, alone or inside a classical system.
+
+A model of one molecule gives a Force for each copy of the molecule, a model of any structure one Force on all atoms.
+"""
 
 try:
     from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
@@ -15,7 +18,7 @@ MECHANICAL = "mechanical"
 
 
 class KMLPotentialImpl(MLPotentialImpl):
-    """A kernel potential of one molecule, for any number of copies of it.
+    """A kernel potential: of one molecule, for any number of copies of it, or of any structure.
 
     Parameters
     ----------
@@ -30,6 +33,9 @@ class KMLPotentialImpl(MLPotentialImpl):
 
     Notes
     -----
+    A model of any structure needs neither `positions` nor `inModelOrder`. It is periodic where the topology has box
+    vectors.
+
     All options but the model may also be given to ``createSystem`` and ``createMixedSystem``, and win there.
     """
 
@@ -38,12 +44,12 @@ class KMLPotentialImpl(MLPotentialImpl):
         self._defaults = {"positions": positions, "inModelOrder": inModelOrder, "nThreads": nThreads}
 
     def addForces(self, topology, system, atoms, forceGroup, **args):
-        """Add one KMLForce for each molecule among the atoms (all atoms when None).
+        """Add a KMLForce for each molecule among the atoms (all atoms when None), or one for a model of any structure.
 
         Raises
         ------
         ValueError
-            If the atoms are not copies of the model's molecule; see `find_molecules`.
+            If the atoms are not copies of the model's molecule, see `find_molecules`; or not of its elements.
         """
         options = self._options(args)
         for particles in self._molecules(topology, atoms, options):
@@ -60,7 +66,8 @@ class KMLPotentialImpl(MLPotentialImpl):
 
         openmm-ml's mechanical embedding takes the atoms for one ML region and removes all classical interactions
         inside of it. For copies of a one-molecule model that would take the interactions between the molecules away.
-        So each molecule is embedded by itself; with `interpolate`, all share ``lambda_interpolate``.
+        So each molecule is embedded by itself; with `interpolate`, all share ``lambda_interpolate``. A model of any
+        structure describes what is between its atoms too: there openmm-ml's way is the right one.
 
         Raises
         ------
@@ -84,14 +91,16 @@ class KMLPotentialImpl(MLPotentialImpl):
         return system
 
     def getMLLongRange(self):
-        """Return False: a model of one molecule knows no periodic images, so the force field's charges act there."""
+        """Return False: no model knows anything beyond its cutoff, so the force field's charges act there."""
         return False
 
     def _options(self, args):
         return {name: args.get(name, default) for name, default in self._defaults.items()}
 
     def _molecules(self, topology, atoms, options):
-        """Return the particles of each copy in the model's order."""
+        """Return the particles of each copy in the model's order; all in one for a model of any structure."""
+        if self.potential.species is None:
+            return [tuple(range(topology.getNumAtoms()) if atoms is None else atoms)]
         if not options["inModelOrder"]:
             return find_molecules(self.potential.weights, topology, atoms, options["positions"])
         chosen = list(range(topology.getNumAtoms())) if atoms is None else list(atoms)
