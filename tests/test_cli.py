@@ -164,7 +164,17 @@ def test_train_from_npz_in_kcal_without_energies(tmp_path, capsys):
     assert "has no energies" in capsys.readouterr().err
     measured = json.loads((tmp_path / "r.json").read_text())["errors"]["test"]
     assert measured["energy_mae"] is None
+    assert kml("test", model, write_npz(tmp_path / "e.npz", water)) == 0
+    assert "trained without energies: they have no common zero with those of" in capsys.readouterr().err
     assert measured["forces_mae"] < 0.25 * np.abs(water.forces).mean()
+
+
+def test_a_missing_engine_is_found_before_the_training(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openmm_kml.potential", None)
+    assert kml("train", "gdml", data, "-o", tmp_path / "m.safetensors", "--n-train", 5, "--n-valid", 5) == 2
+    captured = capsys.readouterr()
+    assert "chosen" not in captured.out
+    assert leftovers(tmp_path) == []
 
 
 # --- test

@@ -152,6 +152,7 @@ NPZ_ERRORS = {
     "forces of another shape": (lambda w: {"F": w.forces[:, :2]}, r"forces must have the shape of the positions"),
     "energies of another number": (lambda w: {"E": w.energies[:5]}, r"energies must have shape \(12,\).*\(5,\) came"),
     "other number of atoms": (lambda w: {"z": np.array([8, 1])}, r"shape \(frames, 2, 3\) for 2 atoms"),
+    "a part of an atomic number": (lambda w: {"z": np.array([8, 1, 1.5])}, r"atomic numbers must be whole; 1\.5 came"),
     "atomic number zero": (lambda w: {"z": np.array([8, 1, 0])}, r"atomic numbers lie between 1 and 118; 0 to 8"),
     "frames of other atoms": (
         lambda w: {"z": np.array([[8, 1, 1]] * 11 + [[1, 8, 1]])},

@@ -1,5 +1,6 @@
 """The trainer from data to weights: accuracy on exact data, choices, reproducibility, errors."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from openmm_kml.training import GDMLOptions, ard, fit_gdml, learning_curve
 from openmm_kml.training.permutations import close_group
 from openmm_kml.training.published import LENGTH_SCALES
 from openmm_kml.weights import from_bytes, to_bytes
+
+# The package has a function of the same name.
+learning_curve_module = importlib.import_module("openmm_kml.training.learning_curve")
 
 FIXED = {"power": 0.5, "kernel": "matern92", "length_scale": 1.3, "regularization": 1e-8, "energies": True}
 QUIET = {"n_threads": 1, "progress": False}
@@ -183,6 +187,20 @@ def test_without_energies_the_forces_are_trained_and_the_report_says_so(methanol
     to_bytes(fit.weights)
 
 
+def test_energies_that_are_asked_for_must_be_there(methanol):
+    train, validation = (without(molecules, energies=None) for molecules in methanol[:2])
+    with pytest.raises(DataError, match=r"has no energies.*leave out energies=True"):
+        fit_gdml(train, validation, GDMLOptions(**FIXED, **QUIET))
+
+
+def test_options_without_effect_are_named(methanol, tmp_path):
+    train, validation, _ = methanol
+    options = GDMLOptions(**FIXED, **QUIET, ard=True, checkpoint=tmp_path / "c")
+    notes = fit_gdml(train[:8], validation, options).report["notes"]
+    assert any("weights of pairs" in note and "10 training points" in note for note in notes)
+    assert any("checkpoint" in note and "direct solver" in note for note in notes)
+
+
 # --- descriptor weights
 
 
@@ -253,6 +271,18 @@ def test_the_learning_curve_falls():
 def test_more_points_than_frames_are_an_error():
     with pytest.raises(DataError, match="ask for fewer"):
         learning_curve(synthetic.frames("H2O", 20), [30], GDMLOptions(**FIXED, **QUIET), n_validation=5)
+
+
+def test_a_curve_without_test_frames_is_refused_before_any_training(monkeypatch):
+    monkeypatch.setattr(learning_curve_module, "fit_gdml", None)
+    with pytest.raises(DataError, match=r"none of the 20 frames is left for the test.*ask for fewer"):
+        learning_curve(synthetic.frames("H2O", 20), [10, 15], GDMLOptions(**FIXED, **QUIET), n_validation=5)
+
+
+def test_a_size_that_is_named_twice_is_trained_once():
+    options = GDMLOptions(**FIXED, **QUIET)
+    curve = learning_curve(synthetic.frames("NH3", 20), [6, 6], options, n_validation=5)
+    assert [entry["n_train"] for entry in curve] == [6]
 
 
 @pytest.mark.parametrize("frames", [[0], [0, 1], [0] * 8], ids=["one frame", "two frames", "one frame eight times"])

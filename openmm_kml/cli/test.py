@@ -58,6 +58,11 @@ def run(args):
         from openmm_kml.interfaces.baseline import subtract_baseline
 
         molecules = subtract_baseline(molecules, baseline)
+    if molecules.energies is not None and _has_no_zero(potential.weights):
+        warn(
+            f"{args.model} was trained without energies: they have no common zero with those of {args.data}, and their "
+            "errors mean nothing"
+        )
     energies, forces = evaluate(potential, molecules, args.threads)
     measured = errors(energies, forces, molecules)
     if args.plot is not None:
@@ -67,6 +72,13 @@ def run(args):
     write_json(args.json, measured)
     print(f"{args.model} on {args.data}, {len(molecules)} frames of {molecules.formula}")
     print_errors([("errors", measured)])
+
+
+def _has_no_zero(weights):
+    """Return whether a model was trained on forces of a set without energies."""
+    return not weights.atom_energies and all(
+        term.energy_coefficients is None and term.energy_offset == 0.0 for term in weights.terms
+    )
 
 
 def _frames(args, provenance, molecules):
