@@ -52,7 +52,8 @@ def fit_gdml(train, validation, options=None):
     Raises
     ------
     DataError
-        If the sets are empty, lack forces or the energies asked for, differ in their atoms or hold a number that is not finite.
+        If the sets are empty, lack forces or the energies asked for, differ in their atoms or hold a number that is not
+        finite.
     TrainingError
         If the direct solver needs more memory than there is, or the kernel matrix is not positive definite.
     """
