@@ -67,6 +67,7 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
     void close_potential(kml_potential*) noexcept
     kml_workspace* new_workspace() noexcept
     void free_workspace(kml_workspace*) noexcept
+    int team_size(int) noexcept
     Failure check_results(long, int, const double*, const double*, const double*) noexcept
     void describe(const Failure&, bint, char*, size_t) noexcept
 
@@ -116,7 +117,7 @@ cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double
     virials    INOUT (geometries, 3, 3), eV, or NULL
     """
     cdef Failure failure
-    cdef int t
+    cdef int t, team
     cdef int threads = <int> min(<long> n_threads, term.n_panels)
     cdef double* shared
     if not work.reserve(term[0], geometries, threads):
@@ -129,7 +130,8 @@ cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double
     if threads == 1:
         sum_blocks(term, geometries, 0, term.n_panels, shared, work.own[0].data())
     else:
-        for t in prange(threads, schedule="static", num_threads=threads):
+        team = team_size(threads)
+        for t in prange(threads, schedule="static", num_threads=team):
             sum_blocks(term, geometries, term.n_panels * t // threads, term.n_panels * (t + 1) // threads, shared,
                        work.own[t].data())
         for t in range(1, threads):
@@ -406,7 +408,7 @@ cdef class Engine:
         cdef long n_stacks = (m + stack - 1) // stack
         cdef int threads = Potential.useful_threads(n_threads, self.potential.operations() * m)
         cdef int lanes = threads if n_stacks >= threads else 1  # threads over geometries, or over training points
-        cdef int t
+        cdef int t, team
         cdef vector[Failure] failures
         cdef vector[Workspace*] work
         failures.resize(lanes)
@@ -417,7 +419,8 @@ cdef class Engine:
                 failures[0] = evaluate_stacks(self.potential, work[0], 0, m, stack, &r[0, 0, 0], threads, &e[0],
                                               &f[0, 0, 0], &v[0, 0, 0])
             else:
-                for t in prange(lanes, schedule="static", num_threads=lanes):
+                team = team_size(lanes)
+                for t in prange(lanes, schedule="static", num_threads=team):
                     failures[t] = evaluate_stacks(
                         self.potential, work[t], min(m, n_stacks * t // lanes * stack),
                         min(m, n_stacks * (t + 1) // lanes * stack), stack, &r[0, 0, 0], 1, &e[0], &f[0, 0, 0],

@@ -1,9 +1,11 @@
 #include "kml/potential.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <pthread.h>
 
 double kml_potential::operations() const {
     double sum = 0;
@@ -78,6 +80,17 @@ void close_potential(kml_potential* potential) noexcept { delete potential; }
 kml_workspace* new_workspace() noexcept { return new (std::nothrow) kml_workspace; }
 
 void free_workspace(kml_workspace* workspace) noexcept { delete workspace; }
+
+int team_size(int n) noexcept {
+    static std::atomic<bool> started{false}, lost{false};
+    static const int watching = pthread_atfork(nullptr, nullptr, [] { lost = started.load(); });
+    (void)watching;
+    if (lost)
+        return 1;
+    if (n > 1)
+        started = true;
+    return n;
+}
 
 Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,
                       const double* virials) noexcept {

@@ -40,6 +40,13 @@ void close_potential(kml_potential* potential) noexcept;
 kml_workspace* new_workspace() noexcept;
 void free_workspace(kml_workspace* workspace) noexcept;
 
+/**
+ * Threads to start for work that is divided among n: n, or one in a process that was forked after some were started.
+ * OpenMP's threads do not survive a fork, and the child would wait for them for ever. The work is divided among n all
+ * the same, so that no digit changes.
+ */
+int team_size(int n) noexcept;
+
 /** Find a value that is not finite among the results. */
 Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,
                       const double* virials) noexcept;
