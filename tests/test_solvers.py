@@ -192,6 +192,13 @@ def test_the_estimate_of_memory_is_that_of_one_square_matrix():
     assert estimate_memory(1000, 9, True) > estimate_memory(1000, 9, False)
 
 
+def test_a_large_group_needs_memory_in_each_thread():
+    """The permuted Jacobians of one point alone: P D m numbers."""
+    n_permutations, n_pairs, m = 6912, 136, 51
+    more = estimate_memory(100, 17, True, n_permutations, 4) - estimate_memory(100, 17, True)
+    assert more > 8 * 4 * n_permutations * n_pairs * m
+
+
 def test_what_does_not_fit_is_refused_before_it_starts(molecules, monkeypatch):
     monkeypatch.setattr(direct, "kernel_matrix", None)  # any start would fail
     options = GDMLOptions(**FIXED, solver="direct", memory_limit=1000, progress=False)

@@ -13,6 +13,8 @@ from openmm_kml import reference
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.structures import MoleculeSet
 from openmm_kml.training import GDMLOptions, ard, fit_gdml, learning_curve
+from openmm_kml.training import model as model_module
+from openmm_kml.training.model import Problem
 from openmm_kml.training.permutations import close_group
 from openmm_kml.training.published import LENGTH_SCALES
 from openmm_kml.weights import from_bytes, to_bytes
@@ -55,6 +57,24 @@ def test_the_training_forces_are_interpolated_at_vanishing_noise(methanol, kerne
     predicted_energies, forces = model.predict(train.positions[:15])
     assert np.abs(forces - train.forces[:15]).max() < 1e-4 * np.abs(train.forces).max()
     assert np.abs(predicted_energies - train.energies[:15]).max() < (1e-4 if energies else 0.2)
+
+
+def test_many_structures_are_predicted_in_parts(published, methanol, monkeypatch):
+    test = methanol[2]
+    whole = published.model.predict(test.positions)
+    monkeypatch.setattr(model_module, "_CHUNK_BYTES", 8 * 200 * test.n_atoms)
+    geometry, sizes = Problem.geometry, []
+
+    def noted(problem, hyperparameters, positions=None):
+        sizes.append(len(positions))
+        return geometry(problem, hyperparameters, positions)
+
+    monkeypatch.setattr(Problem, "geometry", noted)
+    for a, b in zip(published.model.predict(test.positions), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    assert sum(sizes) == len(test)
+    assert max(sizes) < len(test) / 3
+    assert [len(array) for array in published.model.predict(test.positions[:0])] == [0, 0]
 
 
 def test_more_regularization_interpolates_less(methanol):

@@ -50,7 +50,7 @@ class Solver:
         n_atoms = problem.molecules.positions.shape[1]
         self.problem, self.options, self.n_threads = problem, options, n_threads
         self.n_rows = matrix_size(len(problem), n_atoms, energies)
-        needed = estimate_memory(len(problem), n_atoms, energies)
+        needed = estimate_memory(len(problem), n_atoms, energies, len(problem.permutations), n_threads)
         self.direct = options.solver != "iterative"
         if self.direct:
             try:
