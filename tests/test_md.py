@@ -120,14 +120,15 @@ def _wait_for_step(checkpoint, step, seconds=30):
     raise AssertionError(f"{checkpoint} did not reach step {step} in {seconds} s")
 
 
-def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(inputs, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(inputs, tmp_path, number):
     run = tmp_path / "run"
     command = [*KML, "md", *inputs, *options(run, 10**9)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     _wait_for_rows(run / "energies.csv", 3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     message = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     step = read_checkpoint(run / "checkpoint")[0]
     assert f"interrupted at step {step}; --resume" in message
     assert table(run)["step"][-1] == step // 20 * 20

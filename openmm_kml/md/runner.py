@@ -41,8 +41,9 @@ class Summary:
     Attributes
     ----------
     first_step, last_step : int
-    interrupted : bool
-        Whether SIGINT or SIGTERM ended it early; a continuation goes on from `last_step`.
+    signal : int
+        Number of the signal, SIGINT or SIGTERM, that ended it early; 0 when nothing did. A continuation goes on from
+        `last_step`.
     nanoseconds_per_day : float
     temperature : float, K
         Mean over the lines that were written.
@@ -51,7 +52,7 @@ class Summary:
 
     first_step: int
     last_step: int
-    interrupted: bool
+    signal: int
     nanoseconds_per_day: float
     temperature: float
     files: tuple
@@ -185,7 +186,7 @@ class _Simulation:
         with _signals() as stop, clock.bar(progress) as bar:
             if step == 0:
                 report()
-            while step < settings.steps and not stop.is_set():
+            while step < settings.steps and not stop:
                 target = _next(step, settings)
                 self._advance(integrator, step, target)
                 bar.update(target - step)
@@ -200,7 +201,9 @@ class _Simulation:
                     saved = time.monotonic()
             save()
         mean = float(np.mean(temperatures)) if temperatures else float("nan")
-        return Summary(first, step, step < settings.steps, clock.speed(step), mean, self._files(trajectory))
+        return Summary(
+            first, step, stop[0] if step < settings.steps else 0, clock.speed(step), mean, self._files(trajectory)
+        )
 
     def _advance(self, integrator, step, target):
         try:
@@ -261,12 +264,13 @@ class _Clock:
 
 @contextmanager
 def _signals():
-    """Yield an event that SIGINT and SIGTERM set: the run then ends after its present steps, with a checkpoint."""
-    stop = threading.Event()
+    """Yield a list that SIGINT and SIGTERM enter: the run then ends after its present steps, with a checkpoint."""
+    stop = []
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, _: stop.append(number)) for number in numbers}
     try:
         yield stop
     finally:
