@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The host engine: evaluation loops over blocks of training points, without the GIL, in OpenMP threads.
 
-Results depend on the model, the positions and the number of threads only: each thread takes a fixed range of blocks
-into sums of its own, and these are added in the order of the threads.
+Results depend on the model, the positions, the number of threads and the instruction set only: each thread takes a
+fixed range of blocks into sums of its own, and these are added in the order of the threads.
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from models import MODELS, model_positions, random_weights
+from models import CARBON, LARGE, MODELS, ROTATIONS, model_positions, random_weights
 
 from openmm_kml import _engine, reference
 from openmm_kml.errors import EvaluationError, WeightFileError
@@ -15,8 +15,6 @@ from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import to_bytes
 
-CARBON = (6,) * 12
-ROTATIONS = np.array([np.roll(np.arange(12), k) for k in range(12)])  # a group of twelve
 SIXTHS = ROTATIONS[::2]
 
 
@@ -33,9 +31,6 @@ def available_instruction_sets():
 
 
 INSTRUCTION_SETS = available_instruction_sets()
-
-# Enough work for seven threads: 8 N P D above seven million operations.
-LARGE = random_weights(CARBON, SIXTHS, kernel="matern92", n_train=2213, energies=True)
 
 SIZES = {
     f"{n} atoms, {n_train} points": random_weights((6,) * n, n_train=n_train, energies=bool(n % 2))
