@@ -355,7 +355,9 @@ def test_damaged_files_are_not_resumed(inputs, tmp_path, capsys):
     refused(capsys, words, "energies.csv has")
     (run / "energies.csv").write_bytes(rows)
     checkpoint = (run / "checkpoint").read_bytes()
-    for damaged in (b"", b"{}\n", json.dumps([]).encode() + b"\n", checkpoint[:-1], b"\xff" + checkpoint):
+    moved = checkpoint.replace(b'"step": 20', b'"step": 10')
+    assert moved != checkpoint
+    for damaged in (b"", b"{}\n", json.dumps([]).encode() + b"\n", checkpoint[:-1], b"\xff" + checkpoint, moved):
         (run / "checkpoint").write_bytes(damaged)
         refused(capsys, words, "checkpoint is damaged or no checkpoint of kml md")
 
