@@ -18,6 +18,7 @@ from openmm_helpers import (
     SUBSET,
     SUBSET_SIZE,
     USUAL_ROUTE,
+    context_for,
     energy_and_forces,
     ethanol,
     potential_of,
@@ -148,6 +149,15 @@ def test_the_scale_parameter_and_its_derivative(precision):
         assert derivative == pytest.approx(expected.energy * KJ_PER_MOL, rel=BOUNDS[precision])
 
 
+def test_the_derivative_is_offered_without_asking_for_the_device():
+    potential, positions = ethanol()
+    force = KMLForce(potential, None, "coupling")
+    force.addEnergyParameterDerivative("coupling")
+    context = device_context(system_with(force, n_particles=9), positions, route=USUAL_ROUTE)
+    derivative = context.getState(parameterDerivatives=True).getEnergyParameterDerivatives()["coupling"]
+    assert derivative == pytest.approx(potential.evaluate(positions).energy * KJ_PER_MOL, rel=1e-9)
+
+
 def test_two_derivatives_of_two_forces_keep_apart():
     potential, positions = ethanol()
     forces = [KMLForce(potential, None, name) for name in ("first", "second")]
@@ -208,6 +218,18 @@ def test_two_contexts_repeat_each_other_bit_for_bit():
         ends.append((energy, forces.tobytes()))
     assert ends[0] == ends[1]
     assert np.abs(np.frombuffer(ends[0][1]).reshape(9, 3) - potential.evaluate(positions).forces).max() > 1e-3
+
+
+def test_a_trajectory_is_that_of_the_reference_platform():
+    potential, positions = ethanol()
+    system = system_with(KMLForce(potential), n_particles=9)
+    contexts = [device_context(system, positions), context_for(system, positions, "Reference")]
+    ends = []
+    for context in contexts:
+        context.getIntegrator().step(100)
+        ends.append(context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom))
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-9)
+    assert np.abs(ends[1] - positions).max() > 1e-2
 
 
 def solvated_system(potential, n_solvent=300, box=3.0):
