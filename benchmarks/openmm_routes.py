@@ -8,8 +8,9 @@
 4. the same with the calculator repaired by hand (``_set_num_workers(0); _set_chunk_size(None)``).
 
 Routes 3 and 4 need ``--peer-python``, an interpreter with openmm, openmmml, sgdml and ase. All routes take turns, so
-that a busy machine slows all of them; the numbers are medians over the rounds, and beside them the best round. One thread for routes 1, 2 and 4; sgdml
-as shipped chooses its own number of processes. Verlet steps of a System that holds nothing but the molecule.
+that a busy machine slows all of them; the numbers are medians over the rounds, and beside them the best round. One
+thread for routes 1, 2 and 4; sgdml as shipped chooses its own number of processes. Verlet steps of a System that holds
+nothing but the molecule.
 """
 
 import argparse
