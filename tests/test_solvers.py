@@ -272,6 +272,20 @@ def test_models_of_both_solvers_agree():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_the_iterative_solver_is_not_given_a_regularization_that_it_cannot_reach(monkeypatch):
+    """Exact data ask for next to none, with which conjugate gradients would go on for ever."""
+    monkeypatch.setattr(iterative, "MAX_ITERATIONS", 1500)
+    train, validation = synthetic.frames("CH3OH", 30, 1), synthetic.frames("CH3OH", 15, 2)
+    open_options = {name: FIXED[name] for name in ("power", "kernel", "energies")} | {"progress": False}
+    report = fit_gdml(train, validation, GDMLOptions(**open_options, solver="iterative")).report
+    assert report["hyperparameters"]["regularization"] == trainer.LEAST_ITERATIVE
+    assert any("regularization was raised" in note and "iterative" in note for note in report["notes"])
+    direct_report = fit_gdml(train, validation, GDMLOptions(**open_options)).report
+    assert direct_report["hyperparameters"]["regularization"] < trainer.LEAST_ITERATIVE
+    given = fit_gdml(train, validation, GDMLOptions(**FIXED, solver="iterative", progress=False)).report
+    assert given["hyperparameters"]["regularization"] == FIXED["regularization"]
+
+
 def test_an_interrupted_solution_goes_on_from_its_checkpoint(system, tmp_path, monkeypatch):
     """A kill between two iterations: what is written is complete, and the rest of the way is the same to the digit."""
     y = np.random.default_rng(2).normal(size=system.size)

@@ -72,7 +72,7 @@ def fit_gdml(train, validation, options=None):
     if train.energies is None:
         notes.append("no energies were given: trained on forces alone, the energy offset is 0")
     model = outcome.model
-    notes += _without_effect(options, model, outcome.solver)
+    notes += outcome.notes + _without_effect(options, model, outcome.solver)
     n_atoms = len(train.numbers)
     report = {
         "program": program_version(),
