@@ -24,8 +24,8 @@ from openmm_kml.training.selection import CLOSE, choose
 from openmm_kml.training.trial import Choice, Judge, Workbench, descend_regularization
 
 FINAL_ROWS = 6000  # of the kernel matrix, where finalists compete: a factorization takes about a second
-# The search on few points, where the direct solver works, likes 1e-9 to 1e-11 of the mean diagonal. On ethanol each tenth
-# takes conjugate gradients three to ten times as many iterations, and below 1e-8 the force error falls by 3 % in all.
+# The search on few points, where the direct solver works, likes 1e-9 to 1e-11 of the mean diagonal. On ethanol each
+# tenth takes conjugate gradients three to ten times as many iterations, and below 1e-8 the force error falls by 3 %.
 LEAST_ITERATIVE = 1e-8
 LEAST_FOR_ARD = 10  # training points: fewer cannot be split
 
