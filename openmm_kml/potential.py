@@ -8,7 +8,7 @@ import numpy as np
 
 from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine, max_threads
-from openmm_kml.elements import formula, symbol
+from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
 
 # A thread is started by default for each such portion of work, some 0.3 ms. Threads gain little below, and on a busy
@@ -172,9 +172,11 @@ class KernelPotential:
         different = np.flatnonzero(numbers != self.species)
         if len(different):
             atom = different[0]
+            found = numbers.tolist()[atom]
+            name = symbol(found) if found in range(len(SYMBOLS)) else repr(found)
             raise ValueError(
-                f"atom {atom} is {symbol(numbers[atom])}, but the model expects {symbol(self.species[atom])} there: "
-                "give the atoms in the order of the training data"
+                f"atom {atom} is {name}, but the model expects {symbol(self.species[atom])} there: "
+                "give atomic numbers, in the order of the training data"
             )
 
     def info(self):

@@ -266,6 +266,14 @@ def test_elements_are_compared(water):
     assert potential.evaluate(positions, [8, 1, 1]).energy == potential.evaluate(positions).energy
     with pytest.raises(ValueError, match="atom 0 is H, but the model expects O"):
         potential.evaluate(positions, [1, 8, 1])
+    for numbers, found in (
+        (["O", "H", "H"], "'O'"),
+        ([None, 1, 1], "None"),
+        ([np.nan, 1, 1], "nan"),
+        ([200, 1, 1], "200"),
+    ):
+        with pytest.raises(ValueError, match=f"atom 0 is {found}, but the model expects O there: give atomic numbers"):
+            potential.evaluate(positions, numbers)
     with pytest.raises(ValueError, match="3 atoms"):
         potential.evaluate_batch(positions[None], [8, 1])
 
