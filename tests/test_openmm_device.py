@@ -25,6 +25,7 @@ from openmm_helpers import (
     system_with,
 )
 
+from openmm_kml.interfaces import _openmm_library
 from openmm_kml.interfaces._openmm_library import load_library
 from openmm_kml.interfaces.openmm import KMLForce, device_warnings
 from openmm_kml.potential import KernelPotential
@@ -338,3 +339,9 @@ def test_a_device_that_fails_leaves_the_work_to_the_host_and_says_so():
     context = device_context(system, positions, route=FAILING_DEVICE_ROUTE)
     check(context, potential.evaluate(positions), "double")
     assert any("OpenCL" in text and "a test lets it fail" in text for text in device_warnings())
+
+
+def test_a_library_that_does_not_load_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(_openmm_library, "device_library", lambda platform: tmp_path / f"{platform}.so")
+    sentences = _openmm_library._load_device_libraries()
+    assert any(text.startswith("the compute kernels for OpenCL cannot be loaded") for text in sentences)
