@@ -192,6 +192,18 @@ def test_large_coefficients_keep_the_digits_of_the_energy():
     assert abs(energy - float(exact)) < 1e-14 * float(np.abs(terms).sum())
 
 
+@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_training_points_themselves_have_no_cusp(kernel, isa):
+    """There |q - x|² = |q|² + |x|² - 2 q·x is rounding alone, and may be negative."""
+    weights = random_weights((6, 6), kernel=kernel, n_train=40, energies=True)
+    engine = _engine.Engine(to_bytes(weights), isa=isa)
+    distances = 1 / weights.terms[0].training_descriptors[:, 0]
+    for distance in distances:
+        positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
+        assert_same(engine.evaluate(positions), reference.evaluate(weights, positions))
+
+
 # --- errors
 
 
