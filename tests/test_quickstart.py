@@ -207,6 +207,21 @@ def test_drift_of_a_known_line():
     assert energy_drift(time, np.full(1001, -4000.0) + ripple, 4)[0] == pytest.approx(0, abs=3 * error)
 
 
+def test_the_error_of_a_drift_covers_the_truth_where_the_energy_wanders():
+    """Noise that remembers itself for a tenth of the run, without a drift: nearly all intervals hold the zero."""
+    rng = np.random.default_rng(0)
+    time = np.linspace(0, 5, 1001)
+    memory = np.exp(-(time[1] - time[0]) / 0.5)
+    covered = 0
+    for _ in range(200):
+        total = np.zeros(1001)
+        for k, kick in enumerate(rng.normal(size=1000)):
+            total[k + 1] = memory * total[k] + kick
+        slope, error, _ = energy_drift(time, 1e-4 * total, 9)
+        covered += abs(slope) < error
+    assert covered > 0.85 * 200
+
+
 def test_bonds_of_ethanol():
     molecules = read_molecules(DATA)
     pairs = bonds(molecules.numbers, molecules.positions[np.argmin(molecules.energies)])

@@ -171,7 +171,7 @@ def _force_spread(results):
 def _drift(slope, uncertainty):
     """Return a drift in words that claim no more than the run can tell."""
     text = f"{slope:+.1f} ± {uncertainty:.1f} meV per atom and nanosecond"
-    return text if abs(slope) > 2 * uncertainty else f"{text}, which is none that so short a run could tell"
+    return text if abs(slope) > uncertainty else f"{text}, which is none that so short a run could tell"
 
 
 def _image(figure, description):
