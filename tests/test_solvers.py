@@ -202,7 +202,9 @@ def test_a_large_group_needs_memory_in_each_thread():
 def test_what_does_not_fit_is_refused_before_it_starts(molecules, monkeypatch):
     monkeypatch.setattr(direct, "kernel_matrix", None)  # any start would fail
     options = GDMLOptions(**FIXED, solver="direct", memory_limit=1000, progress=False)
-    with pytest.raises(TrainingError, match=r"needs 0\.\d GB for 12 training points.*iterative"):
+    with pytest.raises(
+        TrainingError, match=r"needs 0\.2 GB for 12 training points.*but 0\.001 MB are allowed.*iterative"
+    ):
         fit_gdml(molecules, molecules, options)
 
 

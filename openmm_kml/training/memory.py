@@ -78,10 +78,14 @@ def check_memory(needed, limit, n_train, n_atoms):
     if needed > allowed:
         what = "available" if limit is None else "allowed"
         raise TrainingError(
-            f"the direct solver needs {needed / 1e9:.1f} GB for {n_train} training points of {n_atoms} atoms, but "
-            f"{allowed / 1e9:.1f} GB are {what}: use the iterative solver (solver='iterative', --solver iterative) or "
+            f"the direct solver needs {_size(needed)} for {n_train} training points of {n_atoms} atoms, but "
+            f"{_size(allowed)} are {what}: use the iterative solver (solver='iterative', --solver iterative) or "
             "fewer training points"
         )
+
+
+def _size(n_bytes):
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.3g} MB"
 
 
 def _physical_memory():
