@@ -156,7 +156,9 @@ def _command(args):
         if skip or word.split("=")[0] in _OUTPUT_OPTIONS:
             skip = not skip and "=" not in word
             continue
-        words.append(Path(word).name if word in (str(args.data), str(args.baseline)) else word)
+        if word.startswith("-o"):  # and the name without a blank
+            continue
+        words.append(Path(word).name if Path(word) in (args.data, args.baseline) else word)
     return shlex.join(words)
 
 

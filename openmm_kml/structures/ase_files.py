@@ -47,6 +47,8 @@ def _read_frames(path, progress):
         if isinstance(error, OSError) and error.errno is not None:
             raise
         text = " ".join(str(error).split()) or type(error).__name__
+        if type(error).__name__ == "UnknownFileTypeError":
+            text = "it is of no format that it knows"
         where = f" after frame {len(frames)}" if frames else ""
         raise DataError(f"{path} cannot be read by ASE{where}: {text}") from None
     if not frames:
