@@ -8,7 +8,17 @@ from checks import four_point_difference
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.errors import TrainingError
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.training import GDMLOptions, checkpoint, direct, estimate_memory, fit_gdml, iterative, memory, trainer
+from openmm_kml.training import (
+    GDMLOptions,
+    assembly,
+    checkpoint,
+    direct,
+    estimate_memory,
+    fit_gdml,
+    iterative,
+    memory,
+    trainer,
+)
 from openmm_kml.training.assembly import kernel_columns, kernel_matrix, matrix_size, mean_force_diagonal
 from openmm_kml.training.direct import DirectSystem, cholesky_in_place
 from openmm_kml.training.geometry import build_geometry
@@ -113,11 +123,15 @@ def test_columns_in_any_order(molecules, group):
     )
 
 
-def test_threads_and_chunks_change_no_digit(molecules, group, monkeypatch):
+def test_threads_change_no_digit_and_chunks_none_that_counts(molecules, group, monkeypatch):
     geometry = build_geometry(molecules.positions, group, POWER)
     one = kernel_matrix(geometry, KERNELS["matern92"], LENGTH_SCALE, n_threads=1)
     three = kernel_matrix(geometry, KERNELS["matern92"], LENGTH_SCALE, n_threads=3)
     np.testing.assert_array_equal(np.tril(one), np.tril(three))
+    monkeypatch.setattr(assembly, "CHUNK_BYTES", 1)  # one point at a time
+    np.testing.assert_allclose(
+        np.tril(kernel_matrix(geometry, KERNELS["matern92"], LENGTH_SCALE)), np.tril(one), rtol=RTOL, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("energies", [True, False])

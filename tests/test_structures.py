@@ -37,6 +37,10 @@ def test_xyz_with_usual_names(tmp_path, water, energy, forces):
     assert_same(read_molecules(path), water)
 
 
+def test_a_name_with_an_at_sign_is_no_choice_of_frames(tmp_path, water):
+    assert len(read_molecules(write_xyz(tmp_path / "water@300K.xyz", water))) == len(water)
+
+
 def test_xyz_without_energies_and_without_forces(tmp_path, water):
     no_energies = read_molecules(write_xyz(tmp_path / "a.xyz", water, energy=None))
     assert no_energies.energies is None
