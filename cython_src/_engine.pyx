@@ -81,7 +81,7 @@ cdef extern from "kml/potential.h" nogil:
         const InstructionSet* instructions
         double operations()
         @staticmethod
-        int useful_threads(int, double)
+        int useful_threads(int, int, double)
 
     cppclass Workspace "kml_workspace":
         AlignedVector shared
@@ -205,7 +205,7 @@ cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, int
     if n_atoms != <int> potential.species.size():
         describe_count(<int> potential.species.size(), n_atoms, error, error_size)
         return 1
-    n_threads = Potential.useful_threads(n_threads, potential.operations())
+    n_threads = Potential.useful_threads(max(0, n_threads), omp_get_max_threads(), potential.operations())
     failure = evaluate_stack(potential, <Workspace*> workspace, 1, positions, n_threads, energy, forces, virial)
     if failure.reason != NONE:
         describe(failure, False, error, error_size)
@@ -335,7 +335,7 @@ cdef class Engine:
         cell : array_like of shape (3, 3), Å, optional
             Lattice vectors as rows. A model of one molecule has no use for it.
         n_threads : int
-            At least 1; small models use fewer.
+            At least 1; small models use fewer. 0 lets the engine choose by the amount of work.
         forces, virial : bool
             Whether to compute them.
 
@@ -366,7 +366,7 @@ cdef class Engine:
         cdef Failure failure
         cdef Workspace* work = self.take()
         with nogil:
-            n_threads = Potential.useful_threads(n_threads, self.potential.operations())
+            n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations())
             failure = evaluate_stack(self.potential, work, 1, &r[0, 0], n_threads, &energy, f_start, v_start)
         self.give(work)
         raise_failure(failure, False)
@@ -379,7 +379,7 @@ cdef class Engine:
         ----------
         positions : array_like of shape (M, n_atoms, 3), Å
         n_threads : int
-            At least 1; small batches use fewer.
+            At least 1; small batches use fewer. 0 lets the engine choose by the amount of work.
 
         Returns
         -------
@@ -406,7 +406,7 @@ cdef class Engine:
         cdef double[:, :, ::1] v = virials
         cdef long stack = min([self.potential.terms[k].stack() for k in range(self.potential.terms.size())])
         cdef long n_stacks = (m + stack - 1) // stack
-        cdef int threads = Potential.useful_threads(n_threads, self.potential.operations() * m)
+        cdef int threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations() * m)
         cdef int lanes = threads if n_stacks >= threads else 1  # threads over geometries, or over training points
         cdef int t, team
         cdef vector[Failure] failures
@@ -445,8 +445,8 @@ cdef class Engine:
 
 
 cdef int check_threads(int n_threads) except -1:
-    if n_threads < 1:
-        raise ValueError(f"n_threads is at least 1; {n_threads} was given")
+    if n_threads < 0:
+        raise ValueError(f"n_threads is at least 1, or 0 to let the engine choose; {n_threads} was given")
     return 0
 
 

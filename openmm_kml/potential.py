@@ -7,13 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from openmm_kml import weights as weight_files
-from openmm_kml._engine import Engine, max_threads
+from openmm_kml._engine import Engine
 from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
-
-# A thread is started by default for each such portion of work, some 0.3 ms. Threads gain little below, and on a busy
-# machine, where one of them has to wait for a core, they cost milliseconds.
-OPERATIONS_PER_THREAD = 1e7
 
 
 class Evaluation(NamedTuple):
@@ -132,7 +128,7 @@ class KernelPotential:
         """
         if numbers is not None:
             self.check_numbers(numbers)
-        return Evaluation(*self._engine.evaluate(positions, cell, self._threads(n_threads)))
+        return Evaluation(*self._engine.evaluate(positions, cell, _threads(n_threads)))
 
     def evaluate_batch(self, positions, numbers=None, n_threads=None):
         """Return the `Evaluation` of many structures, with a leading axis; faster than one by one.
@@ -152,14 +148,7 @@ class KernelPotential:
         """
         if numbers is not None:
             self.check_numbers(numbers)
-        return Evaluation(
-            *self._engine.evaluate_batch(positions, self._threads(n_threads, (np.shape(positions) or (0,))[0]))
-        )
-
-    def _threads(self, n_threads, n_structures=1):
-        if n_threads is not None:
-            return n_threads
-        return max(1, min(max_threads(), int(n_structures * self._engine.operations / OPERATIONS_PER_THREAD)))
+        return Evaluation(*self._engine.evaluate_batch(positions, _threads(n_threads)))
 
     def check_numbers(self, numbers):
         """Raise ValueError unless the atomic numbers, shape (n_atoms,), are those of the model in its order."""
@@ -208,3 +197,12 @@ def _describe(term):
         "energies": term.energy_coefficients is not None,
         "weighted": bool((term.descriptor_weights != 1).any()),
     }
+
+
+def _threads(n_threads):
+    """Return the number of threads as the engine takes it: 0 lets it choose by the amount of work."""
+    if n_threads is None:
+        return 0
+    if n_threads < 1:
+        raise ValueError(f"n_threads is at least 1, or None to choose by the amount of work; {n_threads} was given")
+    return n_threads

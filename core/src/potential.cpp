@@ -14,12 +14,12 @@ double kml_potential::operations() const {
     return sum;
 }
 
-int kml_potential::useful_threads(int n_threads, double operations) {
+int kml_potential::useful_threads(int n_threads, int cores, double operations) {
     // Waking threads costs microseconds on an idle machine and milliseconds on a busy one. A core does some 2e10
-    // operations a second or more, so this is about 50 µs of work for each thread.
-    constexpr double operations_per_thread = 1e6;
+    // operations a second or more: 1e6 are about 50 µs of work, worth a thread on request; unasked, a thread gets more.
+    const double operations_per_thread = n_threads == 0 ? 1e7 : 1e6;
     const double useful = std::max(1.0, operations / operations_per_thread);
-    return n_threads <= 1 ? 1 : int(std::min(double(n_threads), useful));
+    return int(std::min(double(n_threads == 0 ? std::max(1, cores) : n_threads), useful));
 }
 
 bool kml_workspace::reserve(const kml::GDML& term, long geometries, int n_threads) noexcept {

@@ -46,7 +46,8 @@ class KMLForce(openmm.Force):
     topology : openmm.app.Topology, optional
         When given, its elements are compared with the model's.
     n_threads : int, optional
-        OpenMP threads of one evaluation; all cores by default, and one where the work is below some 50 µs.
+        OpenMP threads of one evaluation. By default one for work below some 500 µs, so that a busy machine does not
+        make threads wait for each other, and up to all cores above.
     baseline_system : openmm.System, optional
         For a model that is the difference to a baseline: the System to which the Force will be added. Its forces must
         be that baseline, and its particles the model's atoms in order.

@@ -45,7 +45,8 @@ typedef struct kml_engine_api {
      * @param n_atoms    number of atoms
      * @param positions  IN  (n_atoms, 3), Å
      * @param cell       IN  (3, 3) rows are lattice vectors, Å; NULL without periodicity
-     * @param n_threads  OpenMP threads, at least 1; the last digits depend on it and on the instruction set
+     * @param n_threads  OpenMP threads, at least 1, or 0 to let the engine choose by the amount of work; the last
+     * digits depend on it and on the instruction set
      * @param energy     OUT eV
      * @param forces     OUT (n_atoms, 3), eV/Å, overwritten; NULL when not wanted
      * @param virial     OUT (3, 3), eV, overwritten; NULL when not wanted

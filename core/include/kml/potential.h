@@ -15,8 +15,11 @@ struct kml_potential {
     const kml::InstructionSet* instructions = nullptr;
 
     double operations() const;
-    /** Threads that are worth starting for this many operations: one below some 50 µs of work. */
-    static int useful_threads(int n_threads, double operations);
+    /**
+     * Threads that are worth starting for this many operations: as many as asked for, but one below some 50 µs of work;
+     * with n_threads = 0 as many as there are cores, but one below some 500 µs.
+     */
+    static int useful_threads(int n_threads, int cores, double operations);
 };
 
 /** Scratch memory: one lane for each thread, and a shared part. */
