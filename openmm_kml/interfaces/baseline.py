@@ -43,7 +43,7 @@ def load_baseline(path, numbers=None):
     """
     path = Path(path)
     try:
-        system = openmm.XmlSerializer.deserialize(path.read_text())
+        system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
     # The parser raises OpenMMException or plain ValueError, and returns whatever object the XML holds.
     except (openmm.OpenMMException, ValueError) as error:
         raise DataError(f"{path} is not a serialized OpenMM System: {' '.join(str(error).split())}") from None

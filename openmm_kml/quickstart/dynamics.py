@@ -58,7 +58,7 @@ def write_start(path, numbers, positions, pairs, name):
         topology.addBond(atoms[i], atoms[j])
     text = io.StringIO()
     app.PDBFile.writeFile(topology, positions * unit.angstrom, text)
-    path.write_text(text.getvalue())
+    path.write_text(text.getvalue(), encoding="utf-8")
 
 
 def langevin_and_nve(model, start, directory, temperature, picoseconds, seed):
