@@ -20,7 +20,14 @@ from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_chec
 from openmm_kml.md.guard import Guard, SimulationError
 from openmm_kml.md.outputs import TRAJECTORIES, Table
 from openmm_kml.md.start import model_order, pdb_text, read_start
-from openmm_kml.md.system import build_integrator, build_system, degrees_of_freedom, draw_velocities, find_platform
+from openmm_kml.md.system import (
+    GAS_CONSTANT,
+    build_integrator,
+    build_system,
+    degrees_of_freedom,
+    draw_velocities,
+    find_platform,
+)
 from openmm_kml.weights import write_atomically
 
 GUARD_INTERVAL = 100  # steps at most between two looks of the guard: some 60 µs each, against 100 evaluations
@@ -174,7 +181,7 @@ class _Simulation:
         def report():
             now, positions, velocities, energies = self._observe(context, energy=True)
             self._check(now, positions, velocities, energies[0])
-            temperature = 2 * energies[1] / units.KJ_PER_MOL / (self._dof * 8.31446261815324e-3)
+            temperature = 2 * energies[1] / units.KJ_PER_MOL / (self._dof * GAS_CONSTANT)
             table.write(now, now * settings.timestep * 1e-3, *energies, sum(energies), temperature)
             trajectory.write(positions)
             temperatures.append(temperature)
@@ -186,6 +193,8 @@ class _Simulation:
         with _signals() as stop, clock.bar(progress) as bar:
             if step == 0:
                 report()
+            else:
+                self._guard.keep(step, self._observe(context)[1])  # it was looked at before the checkpoint was written
             while step < settings.steps and not stop:
                 target = _next(step, settings)
                 self._advance(integrator, step, target)
