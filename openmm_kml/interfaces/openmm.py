@@ -80,7 +80,7 @@ class KMLForce(openmm.Force):
         if baseline_system is None and not baseline_added:
             potential = _as_potential(potential_or_path)
         else:
-            potential = _as_difference(potential_or_path)
+            potential = as_difference(potential_or_path)
         if baseline_system is not None:
             _check_baseline(potential, baseline_system, particles)
         if topology is not None:
@@ -119,7 +119,7 @@ class KMLForce(openmm.Force):
         The difference to a baseline can only be replaced by another difference to the same baseline.
         """
         present = self.getPotential().baseline
-        potential = _as_potential(potential_or_path) if present is None else _as_difference(potential_or_path)
+        potential = _as_potential(potential_or_path) if present is None else as_difference(potential_or_path)
         if present is not None and potential.baseline.digest != present.digest:
             replace(potential.baseline, added=False).check_added()
         data = potential.to_bytes()
@@ -211,7 +211,8 @@ def _as_potential(potential_or_path):
     return potential_or_path
 
 
-def _as_difference(potential_or_path):
+def as_difference(potential_or_path):
+    """Return the `KernelPotential` of a Δ-model, for a caller who adds its baseline."""
     if not isinstance(potential_or_path, KernelPotential):
         return KernelPotential.load(potential_or_path, delta=True)
     return KernelPotential.from_bytes(potential_or_path.to_bytes(), delta=True)
