@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The host engine: evaluation loops over blocks of training points or over atoms, without the GIL, in OpenMP threads.
 
-Results depend on the model, the positions and the number of threads only: each thread takes a fixed range of blocks
-into sums of its own, and these are added in the order of the threads.
+Results depend on the model, the positions, the number of threads and the instruction set only: each thread takes a
+fixed range of blocks into sums of its own, and these are added in the order of the threads.
 """
 
 import numpy as np
@@ -102,6 +102,7 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
     void close_potential(kml_potential*) noexcept
     kml_workspace* new_workspace() noexcept
     void free_workspace(kml_workspace*) noexcept
+    int team_size(int) noexcept
     Failure check_results(long, int, const double*, const double*, const double*) noexcept
     void describe(const kml_potential&, const Failure&, bint, char*, size_t) noexcept
 
@@ -117,7 +118,7 @@ cdef extern from "kml/potential.h" nogil:
         bint is_local()
         double operations(long)
         @staticmethod
-        int useful_threads(int, double)
+        int useful_threads(int, int, double)
 
     cppclass Workspace "kml_workspace":
         AlignedVector shared
@@ -154,7 +155,7 @@ cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double
     virials    INOUT (geometries, 3, 3), eV, or NULL
     """
     cdef Failure failure
-    cdef int t
+    cdef int t, team
     cdef int threads = <int> min(<long> n_threads, term.n_panels)
     cdef double* shared
     if not work.reserve(term[0], geometries, threads):
@@ -167,7 +168,8 @@ cdef Failure add_term(GDML* term, Workspace* work, long geometries, const double
     if threads == 1:
         sum_blocks(term, geometries, 0, term.n_panels, shared, work.own[0].data())
     else:
-        for t in prange(threads, schedule="static", num_threads=threads):
+        team = team_size(threads)
+        for t in prange(threads, schedule="static", num_threads=team):
             sum_blocks(term, geometries, term.n_panels * t // threads, term.n_panels * (t + 1) // threads, shared,
                        work.own[t].data())
         for t in range(1, threads):
@@ -218,8 +220,8 @@ cdef Failure update_list(LocalEvaluation* local, int threads) noexcept nogil:
     """Make the list of neighbors anew."""
     cdef Failure failure
     cdef long c, n_chunks = local.n_chunks()
-    cdef int short_of_memory = 0
-    for c in prange(n_chunks, schedule="static", num_threads=threads):
+    cdef int short_of_memory = 0, team = team_size(threads)
+    for c in prange(n_chunks, schedule="static", num_threads=team):
         short_of_memory += not local.search(c)
     if short_of_memory:
         local.list.forget()
@@ -228,9 +230,9 @@ cdef Failure update_list(LocalEvaluation* local, int threads) noexcept nogil:
     failure = local.finish_search()
     if failure.reason != NONE:
         return failure
-    for c in prange(n_chunks, schedule="static", num_threads=threads):
+    for c in prange(n_chunks, schedule="static", num_threads=team):
         local.place(c)
-    for c in prange(n_chunks, schedule="static", num_threads=threads):
+    for c in prange(n_chunks, schedule="static", num_threads=team):
         local.link(c)
     return failure
 
@@ -242,7 +244,7 @@ cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structu
     cdef LocalModel* model = &potential.local
     cdef Failure failure = local.begin(model[0], structure)
     cdef long n_chunks = local.n_chunks()
-    cdef int threads, t
+    cdef int threads
     if failure.reason != NONE:
         return failure
     threads = <int> max(1, min(<long> n_threads, n_chunks))
@@ -263,20 +265,21 @@ cdef Failure evaluate_chunks(LocalModel* model, LocalEvaluation* local, long n_c
     """Evaluate all environments, then gather the forces, unless `forces` is NULL."""
     cdef Failure failure
     cdef vector[Failure] failures
-    cdef int t
+    cdef int t, team
     if threads == 1:
         failure = local.environments(model[0], 0, 0, n_chunks)
         if failure.reason == NONE and forces != NULL:
             local.forces(0, n_chunks, forces)
         return failure
     failures.resize(threads)
-    for t in prange(threads, schedule="static", num_threads=threads):
+    team = team_size(threads)
+    for t in prange(threads, schedule="static", num_threads=team):
         failures[t] = local.environments(model[0], t, n_chunks * t // threads, n_chunks * (t + 1) // threads)
     for t in range(threads):
         if failures[t].reason != NONE:
             return failures[t]
     if forces != NULL:
-        for t in prange(threads, schedule="static", num_threads=threads):
+        for t in prange(threads, schedule="static", num_threads=team):
             local.forces(n_chunks * t // threads, n_chunks * (t + 1) // threads, forces)
     return failure
 
@@ -318,7 +321,7 @@ cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, int
     cdef Potential* potential = <Potential*> handle
     cdef Structure structure
     cdef Failure failure
-    n_threads = Potential.useful_threads(n_threads, potential.operations(n_atoms))
+    n_threads = Potential.useful_threads(max(0, n_threads), omp_get_max_threads(), potential.operations(n_atoms))
     if potential.is_local():
         if n_atoms < 1 or numbers == NULL:
             say(error, error_size, b"the potential needs at least one atom, and atomic numbers")
@@ -494,7 +497,7 @@ cdef class Engine:
         cell : array_like of shape (3, 3), Å, optional
             Lattice vectors as rows. A model of one molecule has no use for it.
         n_threads : int
-            At least 1; small models use fewer.
+            At least 1; small models use fewer. 0 lets the engine choose by the amount of work.
         forces, virial : bool
             Whether to compute them.
 
@@ -525,7 +528,7 @@ cdef class Engine:
         cdef Failure failure
         cdef Workspace* work = self.take()
         with nogil:
-            n_threads = Potential.useful_threads(n_threads, self.potential.operations(0))
+            n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(0))
             failure = evaluate_stack(self.potential, work, 1, &r[0, 0], n_threads, &energy, f_start, v_start)
         self.give(work)
         raise_failure(self.potential, failure, False)
@@ -546,7 +549,7 @@ cdef class Engine:
         pbc : sequence of 3 bool, optional
             Which lattice vectors repeat the structure; none by default.
         n_threads : int
-            At least 1; few atoms use fewer. The results do not depend on it.
+            At least 1, or 0 to let the engine choose; few atoms use fewer. The results do not depend on it.
         forces, virial, atomic : bool
             Whether to compute them.
 
@@ -592,7 +595,7 @@ cdef class Engine:
         structure.pbc = &periodic[0]
         cdef Workspace* work = self.take()
         with nogil:
-            n_threads = Potential.useful_threads(n_threads, self.potential.operations(n))
+            n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
             failure = evaluate_local(self.potential, work, structure, n_threads, &energy, f_start, v_start, a_start)
         self.give(work)
         raise_failure(self.potential, failure, False)
@@ -605,7 +608,7 @@ cdef class Engine:
         ----------
         positions : array_like of shape (M, n_atoms, 3), Å
         n_threads : int
-            At least 1; small batches use fewer.
+            At least 1; small batches use fewer. 0 lets the engine choose by the amount of work.
 
         Returns
         -------
@@ -632,9 +635,9 @@ cdef class Engine:
         cdef double[:, :, ::1] v = virials
         cdef long stack = min([self.potential.terms[k].stack() for k in range(self.potential.terms.size())])
         cdef long n_stacks = (m + stack - 1) // stack
-        cdef int threads = Potential.useful_threads(n_threads, self.potential.operations(0) * m)
+        cdef int threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(0) * m)
         cdef int lanes = threads if n_stacks >= threads else 1  # threads over geometries, or over training points
-        cdef int t
+        cdef int t, team
         cdef vector[Failure] failures
         cdef vector[Workspace*] work
         failures.resize(lanes)
@@ -645,7 +648,8 @@ cdef class Engine:
                 failures[0] = evaluate_stacks(self.potential, work[0], 0, m, stack, &r[0, 0, 0], threads, &e[0],
                                               &f[0, 0, 0], &v[0, 0, 0])
             else:
-                for t in prange(lanes, schedule="static", num_threads=lanes):
+                team = team_size(lanes)
+                for t in prange(lanes, schedule="static", num_threads=team):
                     failures[t] = evaluate_stacks(
                         self.potential, work[t], min(m, n_stacks * t // lanes * stack),
                         min(m, n_stacks * (t + 1) // lanes * stack), stack, &r[0, 0, 0], 1, &e[0], &f[0, 0, 0],
@@ -695,8 +699,8 @@ cdef object as_periodic(pbc):
 
 
 cdef int check_threads(int n_threads) except -1:
-    if n_threads < 1:
-        raise ValueError(f"n_threads is at least 1; {n_threads} was given")
+    if n_threads < 0:
+        raise ValueError(f"n_threads is at least 1, or 0 to let the engine choose; {n_threads} was given")
     return 0
 
 

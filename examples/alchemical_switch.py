@@ -63,6 +63,16 @@ def mean_and_error(samples):
     return np.mean(samples), np.std(blocks, ddof=1) / np.sqrt(len(blocks))
 
 
+def stop_if_broken(context, topology):
+    """Stop if a bond is longer than 2 Å: a model knows nothing beyond its training data, and holds nothing there."""
+    positions = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    for first, second in topology.bonds():
+        if not np.linalg.norm(positions[first.index] - positions[second.index]) < 2.0:
+            raise SystemExit(
+                f"the bond {first.name}-{second.name} broke: train the model on more frames, or hotter ones"
+            )
+
+
 def main(model, steps, windows):
     pdb = app.PDBFile(str(DATA / "ethanol.pdb"))
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 5 / unit.picosecond, 0.5 * unit.femtosecond)
@@ -89,6 +99,7 @@ def main(model, steps, windows):
         for k in range(len(samples)):
             integrator.step(EVERY)
             samples[k] = derivative(context) - origin
+            stop_if_broken(context, pdb.topology)
         mean, error = mean_and_error(samples)
         total += weight * mean
         variance += (weight * error) ** 2

@@ -1,7 +1,7 @@
 """Make the bundled ethanol set: GFN2-xTB dynamics for the geometries, DFT for energies and forces.
 
     pip install ase tblite pyscf
-    python examples/make_data.py --frames 540 --work ethanol_work -o examples/data/ethanol_pbe.npz
+    python examples/make_data.py --frames 500 --work ethanol_work -o examples/data/ethanol_pbe.npz
 
 1. Langevin dynamics of one ethanol molecule at 500 K with GFN2-xTB (Bannwarth, Ehlert and Grimme,
    J. Chem. Theory Comput. 15, 1652 (2019)), one frame each 50 fs after 2 ps of equilibration;
@@ -91,7 +91,7 @@ def read_labels(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=540)
+    parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--work", type=Path, default=Path("ethanol_work"))
     parser.add_argument("-o", "--output", type=Path, default=Path("examples/data/ethanol_pbe.npz"))
     args = parser.parse_args()

@@ -21,6 +21,16 @@ ANGLE = ("C1", "C2", "O1", "H1")
 TEMPERATURE = 300 * unit.kelvin
 
 
+def stop_if_broken(context, topology):
+    """Stop if a bond is longer than 2 Å: a model knows nothing beyond its training data, and holds nothing there."""
+    positions = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    for first, second in topology.bonds():
+        if not np.linalg.norm(positions[first.index] - positions[second.index]) < 2.0:
+            raise SystemExit(
+                f"the bond {first.name}-{second.name} broke: train the model on more frames, or hotter ones"
+            )
+
+
 def main(model, steps):
     pdb = app.PDBFile(str(PDB))
     system = openmm.System()
@@ -42,6 +52,7 @@ def main(model, steps):
     simulation.context.setPositions(pdb.positions)
     simulation.context.setVelocitiesToTemperature(TEMPERATURE, 1)
     metadynamics.step(simulation, steps)
+    stop_if_broken(simulation.context, pdb.topology)
 
     profile = metadynamics.getFreeEnergy().value_in_unit(unit.kilojoule_per_mole)
     profile -= profile.min()

@@ -44,7 +44,7 @@ simulation.context.setPositions(pdb.positions)
 simulation.minimizeEnergy()
 simulation.context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
 for _ in range(10):
-    simulation.step(args.steps // 10)
+    simulation.step(max(args.steps // 10, 1))
     state = simulation.context.getState(energy=True)
     kinetic = state.getKineticEnergy() / (1.5 * system.getNumParticles() * unit.MOLAR_GAS_CONSTANT_R)
     print(f"{state.getTime()}  {state.getPotentialEnergy()}  {kinetic.value_in_unit(unit.kelvin):.0f} K")

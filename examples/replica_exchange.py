@@ -45,7 +45,7 @@ sampler.reporters.append(
 )
 sampler.simulate(args.iterations)
 
-assignments = np.genfromtxt(f"{args.output}/log.csv", delimiter=",", skip_header=1)[:, 2:]
+assignments = np.genfromtxt(f"{args.output}/log.csv", delimiter=",", skip_header=1, ndmin=2)[:, 2:]
 moves = np.count_nonzero(np.diff(assignments, axis=0), axis=0)
 for replica, count in enumerate(moves):
     print(f"replica {replica}: {count} changes of temperature in {len(assignments)} iterations")

@@ -241,4 +241,7 @@ def is_integer(value):
 def is_finite_number(value):
     """Return whether a value is a finite real number and no bool."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    try:
+        return number and math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False

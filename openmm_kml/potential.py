@@ -7,13 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from openmm_kml import weights as weight_files
-from openmm_kml._engine import Engine, max_threads
-from openmm_kml.elements import formula, symbol
+from openmm_kml._engine import Engine
+from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
-
-# A thread is started by default for each such portion of work, some 0.3 ms. Threads gain little below, and on a busy
-# machine, where one of them has to wait for a core, they cost milliseconds.
-OPERATIONS_PER_THREAD = 1e7
 
 
 class Evaluation(NamedTuple):
@@ -147,7 +143,7 @@ class KernelPotential:
             return Evaluation(*self._evaluate_structure(positions, numbers, cell, pbc, n_threads)[:3])
         if numbers is not None:
             self.check_numbers(numbers)
-        return Evaluation(*self._engine.evaluate(positions, cell, self._threads(n_threads)))
+        return Evaluation(*self._engine.evaluate(positions, cell, _threads(n_threads)))
 
     def evaluate_atomic(self, positions, numbers, cell=None, pbc=None, n_threads=None):
         """Return the energies of the single atoms, shape (n_atoms,), eV; they add up to the energy.
@@ -164,9 +160,8 @@ class KernelPotential:
             raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
         if pbc is None:
             pbc = cell is not None
-        threads = self._threads(n_threads, operations=self._engine.operations_for(np.shape(numbers)[0]))
         return self._engine.evaluate_structure(
-            positions, numbers, cell, pbc, threads, forces=not atomic, virial=not atomic, atomic=atomic
+            positions, numbers, cell, pbc, _threads(n_threads), forces=not atomic, virial=not atomic, atomic=atomic
         )
 
     def evaluate_batch(self, positions, numbers=None, n_threads=None, cell=None, pbc=None):
@@ -189,9 +184,7 @@ class KernelPotential:
             return self._evaluate_one_by_one(positions, numbers, cell, pbc, n_threads)
         if numbers is not None:
             self.check_numbers(numbers)
-        n_structures = (np.shape(positions) or (0,))[0]
-        threads = self._threads(n_threads, n_structures * self._engine.operations)
-        return Evaluation(*self._engine.evaluate_batch(positions, threads))
+        return Evaluation(*self._engine.evaluate_batch(positions, _threads(n_threads)))
 
     def _evaluate_one_by_one(self, positions, numbers, cell, pbc, n_threads):
         shape = np.shape(positions)
@@ -201,12 +194,6 @@ class KernelPotential:
         if not results:
             return Evaluation(np.empty(0), np.empty(shape), np.empty((0, 3, 3)))
         return Evaluation(*map(np.stack, zip(*results, strict=True)))
-
-    def _threads(self, n_threads, operations=None):
-        if n_threads is not None:
-            return n_threads
-        operations = self._engine.operations if operations is None else operations
-        return max(1, min(max_threads(), int(operations / OPERATIONS_PER_THREAD)))
 
     def check_numbers(self, numbers):
         """Raise ValueError unless the model is for atoms with these atomic numbers, shape (n_atoms,).
@@ -232,9 +219,11 @@ class KernelPotential:
         different = np.flatnonzero(numbers != self.species)
         if len(different):
             atom = different[0]
+            found = numbers.tolist()[atom]
+            name = symbol(found) if found in range(len(SYMBOLS)) else repr(found)
             raise ValueError(
-                f"atom {atom} is {symbol(numbers[atom])}, but the model expects {symbol(self.species[atom])} there: "
-                "give the atoms in the order of the training data"
+                f"atom {atom} is {name}, but the model expects {symbol(self.species[atom])} there: "
+                "give atomic numbers, in the order of the training data"
             )
 
     def info(self):
@@ -294,3 +283,12 @@ def _describe_local(term):
     if term.kind == "spline3":
         described |= {"n_intervals_far": term.n_intervals_far, "spacing_far": term.spacing_far}
     return described
+
+
+def _threads(n_threads):
+    """Return the number of threads as the engine takes it: 0 lets it choose by the amount of work."""
+    if n_threads is None:
+        return 0
+    if n_threads < 1:
+        raise ValueError(f"n_threads is at least 1, or None to choose by the amount of work; {n_threads} was given")
+    return n_threads

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 import tempfile
@@ -46,10 +47,13 @@ __all__ = [
 FORMAT = "openmm-kml"
 FORMAT_VERSION = "1"
 UNITS = {"energy": "eV", "length": "Angstrom"}
+TENSOR_KEYS = {"dtype", "shape", "data_offsets"}
 KERNEL_NAMES = ("matern52", "matern72", "matern92", "squared_exponential")
 MAX_HEADER = 100_000_000
 MAX_ATOMS = 10_000
 MAX_PERMUTATIONS = 100_000
+MAX_INDEX = 2**28  # permutations times descriptor entries
+MAX_LEVELS = 64  # of lists and objects inside each other
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,7 @@ def to_bytes(weights):
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise WeightFileError(f"provenance must be plain JSON without NaN or infinity: {error}") from None
+    text = text.encode(errors="replace").decode()  # file names may hold what is no Unicode
     return _canonical(
         _save_tensors(tensors, {"format": FORMAT, "format_version": FORMAT_VERSION, "document": text}),
     )
@@ -240,6 +245,7 @@ def from_bytes(data):
     weights = Weights(
         document.get("species"), terms, atom_energies, document["provenance"], baseline, document.get("elements")
     )
+    weights = _checked(weights)
     for k, entry in enumerate(document["terms"]):
         if "n_atoms" not in entry:
             continue
@@ -248,7 +254,7 @@ def from_bytes(data):
             raise WeightFileError(
                 f"terms[{k}].n_atoms is {entry['n_atoms']!r}, but its permutations move {n_atoms} atoms"
             )
-    return _checked(weights)
+    return weights
 
 
 def with_baseline_added(data):
@@ -353,6 +359,9 @@ def _read_metadata(data):
         )
     if set(metadata) != {"format", "format_version", "document"}:
         raise WeightFileError("__metadata__ must have exactly the keys format, format_version and document")
+    for name, entry in header.items():
+        if name != "__metadata__" and not (isinstance(entry, dict) and set(entry) == TENSOR_KEYS):
+            raise WeightFileError(f"the tensor {name!r} must have exactly the keys dtype, shape and data_offsets")
     return metadata
 
 
@@ -366,10 +375,37 @@ def _parse_json(name, text):
             raise ValueError("a key stands twice in one object")
         return result
 
+    def bounded(convert):
+        def read(digits):
+            if math.isinf(float(digits)):
+                raise ValueError(f"the number {digits[:20]}… is too large")
+            return convert(digits)
+
+        return read
+
     try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=no_duplicates)
+        value = json.loads(
+            text,
+            parse_constant=refuse,
+            parse_float=bounded(float),
+            parse_int=bounded(int),
+            object_pairs_hook=no_duplicates,
+        )
+        _check_levels(value)
     except (ValueError, RecursionError) as error:
         raise WeightFileError(f"the {name} is not valid JSON: {error}") from None
+    return value
+
+
+def _check_levels(value, levels=MAX_LEVELS):
+    """Raise ValueError if JSON is nested deeper than `levels`, or if some text in it is no Unicode."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, list | dict):
+        if not levels:
+            raise ValueError(f"it is nested deeper than {MAX_LEVELS} levels")
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_levels(item, levels - 1)
 
 
 def _parse_document(text):
@@ -530,6 +566,8 @@ def _checked_permutations(where, term, species, descriptor_weights):
         raise WeightFileError(
             f"{where}.permutations has shape {permutations.shape}; (P, {n}) is expected, P from 1 to {MAX_PERMUTATIONS}"
         )
+    if len(permutations) * len(descriptor_weights) > MAX_INDEX:
+        raise WeightFileError(f"{where}.permutations has {len(permutations)} rows, more than this program takes")
     if not np.array_equal(np.sort(permutations, axis=1), np.broadcast_to(np.arange(n), permutations.shape)):
         raise WeightFileError(f"{where}.permutations has a row that is not a permutation of 0 to {n - 1}")
     if not np.array_equal(permutations[0], np.arange(n)):

@@ -90,6 +90,20 @@ def _remove_tensor(name):
     return edit
 
 
+def _provenance(text):
+    """Return a file whose provenance is `text`, JSON or not."""
+    header, document, tensors = take_apart()
+    return put_together(header, json.dumps(document).replace('"provenance": {}', f'"provenance": {text}'), tensors)
+
+
+def _header(old, new):
+    """Return a file with other bytes in its header."""
+    size = int.from_bytes(GOOD[:8], "little")
+    text = GOOD[8 : 8 + size].replace(old, new, 1)
+    assert text != GOOD[8 : 8 + size]
+    return len(text).to_bytes(8, "little") + text + GOOD[8 + size :]
+
+
 def _rename_tensor(header, _document, _tensors):
     header["terms.1.energy_coefficients"] = header.pop("terms.0.energy_coefficients")
 
@@ -119,6 +133,7 @@ _EDITS = {
     "kernel a number": (_set(["terms", 0, "kernel"], 5), "kernel"),
     "negative length scale": (_set(["terms", 0, "length_scale"], -1.0), "length_scale"),
     "length scale a string": (_set(["terms", 0, "length_scale"], "20"), "length_scale"),
+    "power of 400 digits": (_set(["terms", 0, "power"], 10**400), "power|too large|overflow"),
     "power zero": (_set(["terms", 0, "power"], 0), "power"),
     "offset null": (_set(["terms", 0, "energy_offset"], None), "energy_offset"),
     "n_atoms wrong": (_set(["terms", 0, "n_atoms"], 21), "n_atoms"),
@@ -139,6 +154,8 @@ _EDITS = {
     "shape transposed": (_tensor("training_descriptors", shape=[36, 13]), "training_descriptors|descriptor_co"),
     "shape huge": (_tensor("training_descriptors", shape=[2**40, 2**40]), "tensor|training_descriptors"),
     "shape negative": (_tensor("training_descriptors", shape=[-13, -36]), "tensor|training_descriptors"),
+    "shape of one size too few": (_tensor("permutations", shape=[54]), "permutations"),
+    "unknown entry of a tensor": (_tensor("permutations", x_note=1), "exactly the keys dtype, shape and data_offsets"),
     "shape empty": (_tensor("energy_coefficients", shape=[]), "tensor|energy_coefficients"),
     "offsets past the end": (_tensor("permutations", data_offsets=[0, 2**50]), "tensor|permutations"),
     "offsets reversed": (_tensor("permutations", data_offsets=[216, 0]), "tensor|permutations"),
@@ -205,6 +222,17 @@ MALFORMED |= {
     "header a list": (b"\x02\0\0\0\0\0\0\0[]", "format|header"),
     "document not JSON": (put_together(take_apart()[0], "{", take_apart()[2]), "document"),
     "document a list": (put_together(take_apart()[0], "[]", take_apart()[2]), "document"),
+    "provenance beyond all numbers": (_provenance('{"a": 1e400}'), "document is not valid JSON"),
+    "provenance of 400 digits": (_provenance('{"a": 1' + 400 * "0" + "}"), "document is not valid JSON"),
+    "provenance of half a letter": (_provenance('{"a": "\\ud800"}'), "document is not valid JSON"),
+    "provenance under half a letter": (_provenance('{"\\udfff": 1}'), "document is not valid JSON"),
+    "provenance nested too deeply": (_provenance('{"a": ' + 63 * "[" + 63 * "]" + "}"), "deeper than 64 levels"),
+    "document after a byte order mark": (
+        put_together(take_apart()[0], "\ufeff" + json.dumps(take_apart()[1]), take_apart()[2]),
+        "byte order mark|BOM",
+    ),
+    "header after a byte order mark": (_header(b"{", b"\xef\xbb\xbf{"), "byte order mark|BOM|tensors"),
+    "offset minus zero": (_header(b'"data_offsets":[0,', b'"data_offsets":[-0,'), "tensor"),
     "document with NaN": (
         put_together(take_apart()[0], json.dumps(take_apart()[1]).replace("-3.5", "NaN"), take_apart()[2]),
         "document",

@@ -105,3 +105,8 @@ def two_term_weights():
 
 
 MODELS["two-terms"] = two_term_weights()
+
+# Enough work for seven threads, 8 N P D above seven million operations: the engine starts fewer for less.
+CARBON = (6,) * 12
+ROTATIONS = np.array([np.roll(np.arange(12), k) for k in range(12)])  # a group of twelve
+LARGE = random_weights(CARBON, ROTATIONS[::2], kernel="matern92", n_train=2213, energies=True)

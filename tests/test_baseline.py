@@ -1,15 +1,14 @@
 """Δ-learning: what is subtracted, what the weight file says, and that the baseline cannot be forgotten."""
 
-import functools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import openmm
 import pytest
+from delta_case import FOLDER, classical, delta_bytes
 from openmm import app, unit
 from openmm_helpers import KJ_PER_MOL, NM, context_for, energy_and_forces
-from trained import DATA, ethanol_data, ethanol_minimum, ethanol_potential, fit
+from trained import DATA, ethanol_data, ethanol_minimum, ethanol_potential
 
 from openmm_kml import reference
 from openmm_kml._engine import Engine
@@ -22,22 +21,6 @@ from openmm_kml.interfaces.openmm import KMLForce
 from openmm_kml.md.start import read_start
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import Baseline, baseline_of, from_bytes, save, to_bytes, with_baseline_added
-
-FOLDER = Path(__file__).parents[1] / "examples" / "data"
-NO_CONSTRAINTS = {"constraints": None, "removeCMMotion": False}
-
-
-def classical(**options):
-    """Return ethanol under a classical force field, its atoms in the order of the data."""
-    pdb = app.PDBFile(str(FOLDER / "ethanol.pdb"))
-    return app.ForceField(str(FOLDER / "ethanol_opls.xml")).createSystem(pdb.topology, **NO_CONSTRAINTS | options)
-
-
-@functools.cache
-def delta_bytes():
-    """Return the weight file of a model of the difference to the force field."""
-    train, validation = (baselines.subtract_baseline(part, classical()) for part in ethanol_data())
-    return to_bytes(replace(fit(train, validation).weights, baseline=baselines.record(classical(), "mm.xml")))
 
 
 @pytest.fixture

@@ -136,6 +136,17 @@ def test_same_input_and_seed_give_the_same_bytes(data, trained, tmp_path):
     assert again.read_bytes() == trained[0].read_bytes()
 
 
+@pytest.mark.parametrize("spelled", [["-o", "{}"], ["-o{}"], ["--output={}"], ["--output", "{}"]], ids=" ".join)
+def test_the_command_is_recorded_without_outputs_and_directories(data, tmp_path, monkeypatch, spelled):
+    monkeypatch.chdir(data.parent)
+    model = tmp_path / "m.safetensors"
+    output = [word.format(model) for word in spelled]
+    argv = ["train", "gdml", f"./{data.name}", *output, "--n-train", 5, "--n-valid", 5, "--preset", "sgdml", "--quiet"]
+    assert kml(*argv) == 0
+    expected = "kml train gdml water.xyz --n-train 5 --n-valid 5 --preset sgdml --quiet"
+    assert load(model).provenance["command"] == expected
+
+
 def test_options_reach_the_trainer(data, tmp_path):
     model = tmp_path / "m.safetensors"
     options = "--preset sgdml --length-scale 3 --regularization 1e-9 --no-symmetries --solver direct --memory-limit 2GB"
@@ -164,7 +175,17 @@ def test_train_from_npz_in_kcal_without_energies(tmp_path, capsys):
     assert "has no energies" in capsys.readouterr().err
     measured = json.loads((tmp_path / "r.json").read_text())["errors"]["test"]
     assert measured["energy_mae"] is None
+    assert kml("test", model, write_npz(tmp_path / "e.npz", water)) == 0
+    assert "trained without energies: they have no common zero with those of" in capsys.readouterr().err
     assert measured["forces_mae"] < 0.25 * np.abs(water.forces).mean()
+
+
+def test_a_missing_engine_is_found_before_the_training(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openmm_kml.potential", None)
+    assert kml("train", "gdml", data, "-o", tmp_path / "m.safetensors", "--n-train", 5, "--n-valid", 5) == 2
+    captured = capsys.readouterr()
+    assert "chosen" not in captured.out
+    assert leftovers(tmp_path) == []
 
 
 # --- test
@@ -271,6 +292,11 @@ WRONG = {
     "converted onto itself": (lambda d, m: ["convert", d, d], "water.xyz is an input, too"),
     "unknown unit": (lambda d, m: _train(d, "--energy-unit", "erg"), "'erg' is not a unit of energy known here"),
     "unknown option": (lambda d, m: _train(d, "--frobnicate"), "unrecognized arguments: --frobnicate"),
+    "no number at all": (lambda d, m: _train(d, "--n-train", "many"), "many is not a whole number above zero"),
+    "no number for a length": (lambda d, m: _train(d, "--length-scale", "far"), "far is not a number above zero"),
+    "a list with a gap": (lambda d, m: ["learning-curve", d, "--sizes", "5,,9"], "5,,9 is not a list of whole numbers"),
+    "a shortened option": (lambda d, m: _train(d, "--length", 3), "unrecognized arguments: --length 3"),
+    "data of no known format": (lambda d, m: _train("other.safetensors"), "no format that it knows"),
     "not a number": (lambda d, m: _train(d, "--length-scale", "-3"), "-3 is not a number above zero"),
     "no training points": (lambda d, m: _train(d, "--n-train", 0), "0 is not a whole number above zero"),
     "no key of that name": (lambda d, m: _train(d, "--energy-key", "u0"), "has no energy 'u0'"),

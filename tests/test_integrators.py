@@ -88,6 +88,19 @@ def test_the_groups_sum_to_the_accurate_force(name):
     np.testing.assert_allclose(outer[1], expected.forces - reference[1], rtol=0, atol=1e-9)
 
 
+def test_a_force_in_a_group_of_neither_step_is_refused():
+    """The integrator would leave it out without a word."""
+    accurate, other = KMLForce(ethanol_potential()), custom_bond()
+    other.setForceGroup(2)
+    system = ethanol_system(accurate, other)
+    with pytest.raises(ValueError, match=r"the force 'CustomBondForce' is in group 2, .* neither 0 nor 1"):
+        split_forces(system, [accurate], [custom_bond()])
+    assert system.getNumForces() == 2
+    assert accurate.getForceGroup() == 0
+    other.setForceGroup(1)
+    split_forces(system, [accurate, other], [custom_bond()])
+
+
 def test_the_bonded_model_takes_the_fast_vibrations_over():
     """The outer force must be slow: its stiffest direction far below the stiffest of the model."""
     potential, positions = ethanol_potential(), ethanol_minimum()

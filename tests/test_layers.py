@@ -11,6 +11,8 @@ FORBIDDEN = {
     "openmm_kml.interfaces.openmm": ("openmm_kml.training", "openmm_kml.kernels", "openmm_kml.descriptors"),
     "openmm_kml.interfaces.ase": ("openmm", "openmm_kml.training", "openmm_kml.kernels", "openmm_kml.descriptors"),
     "openmm_kml.training": ("openmm", "openmm_kml.interfaces", "openmm_kml.potential"),
+    "openmm_kml.interfaces.baseline": ("openmm_kml.training",),
+    "openmm_kml.md": ("openmm_kml.training",),
     "openmm_kml.cli": ("numpy", "scipy", "openmm", "ase", "openmm_kml.training"),
 }
 

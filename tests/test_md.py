@@ -19,7 +19,7 @@ from openmm_kml.elements import symbol
 from openmm_kml.md.checkpoint import read_checkpoint
 from openmm_kml.md.guard import Guard
 from openmm_kml.md.outputs import DCD, Table
-from openmm_kml.md.start import pdb_text, read_start
+from openmm_kml.md.start import model_order, pdb_text, read_start
 from openmm_kml.md.system import build_integrator
 from openmm_kml.weights import save
 
@@ -120,14 +120,15 @@ def _wait_for_step(checkpoint, step, seconds=30):
     raise AssertionError(f"{checkpoint} did not reach step {step} in {seconds} s")
 
 
-def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(inputs, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(inputs, tmp_path, number):
     run = tmp_path / "run"
     command = [*KML, "md", *inputs, *options(run, 10**9)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     _wait_for_rows(run / "energies.csv", 3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     message = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     step = read_checkpoint(run / "checkpoint")[0]
     assert f"interrupted at step {step}; --resume" in message
     assert table(run)["step"][-1] == step // 20 * 20
@@ -213,6 +214,17 @@ def test_a_run_that_leaves_physics_is_stopped(inputs, tmp_path, capsys):
     assert dcd_frames(run / "trajectory.dcd")[0] == len(rows)
 
 
+def test_a_continuation_that_fails_at_once_tells_where_the_run_was_still_good(inputs, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["md", *inputs, *options(run, 20)]) == 0
+    assert main(["md", *inputs, *options(run, 40, max_temperature=0.1), "--resume"]) == 2
+    assert "was stopped at step 40: the temperature is" in (message := capsys.readouterr().err)
+    assert "it was good at step 20, and" in message
+    frames = (run / "last_good.xyz").read_text()
+    assert frames.count("step=") == 1
+    assert "step=20\n" in frames
+
+
 # --- what is refused
 
 
@@ -253,6 +265,30 @@ def test_atoms_in_another_order_find_their_places(inputs, tmp_path):
     assert first["potential_energy_eV"][0] == pytest.approx(second["potential_energy_eV"][0], abs=1e-9)
     frames = [dcd_frames(tmp_path / name / "trajectory.dcd")[1] for name in ("one", "two")]
     np.testing.assert_allclose(frames[0][0][order], frames[1][0], atol=1e-6)
+
+
+def test_hydrogens_exchanged_within_the_order_of_elements_find_their_places(inputs, tmp_path):
+    """Elements and bonds are those of the model in its order, but no frame of the training data looks like that."""
+    start = read_start(inputs[1])
+    order = [0, 1, 2, 3, 5, 4, 6, 7, 8]
+    write_xyz(tmp_path / "other.xyz", start.numbers, start.positions[order])
+    exchanged = read_start(tmp_path / "other.xyz")
+    potential = ethanol_potential()
+    particles = list(model_order(potential, exchanged))
+    expected = potential.evaluate(start.positions).energy
+    assert potential.evaluate(exchanged.positions).energy != pytest.approx(expected, abs=1e-3)
+    assert potential.evaluate(exchanged.positions[particles]).energy == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_start_in_the_order_of_the_model_stays_in_it(inputs):
+    """Also where the bonds or the distances would do for another labeling."""
+    start = read_start(inputs[1])
+    potential = ethanol_potential()
+    assert model_order(potential, start) == tuple(range(9))
+    for row in potential.weights.terms[0].permutations:
+        assert model_order(potential, replace(start, positions=start.positions[row])) == tuple(range(9))
+    far = replace(start, positions=start.positions * 1.08)
+    assert model_order(potential, far) == tuple(range(9))
 
 
 def test_a_start_with_other_bonds_is_refused(inputs, tmp_path, capsys):
@@ -354,7 +390,9 @@ def test_damaged_files_are_not_resumed(inputs, tmp_path, capsys):
     refused(capsys, words, "energies.csv has")
     (run / "energies.csv").write_bytes(rows)
     checkpoint = (run / "checkpoint").read_bytes()
-    for damaged in (b"", b"{}\n", json.dumps([]).encode() + b"\n", checkpoint[:-1], b"\xff" + checkpoint):
+    moved = checkpoint.replace(b'"step": 20', b'"step": 10')
+    assert moved != checkpoint
+    for damaged in (b"", b"{}\n", json.dumps([]).encode() + b"\n", checkpoint[:-1], b"\xff" + checkpoint, moved):
         (run / "checkpoint").write_bytes(damaged)
         refused(capsys, words, "checkpoint is damaged or no checkpoint of kml md")
 
@@ -376,6 +414,7 @@ def test_two_processes_do_not_write_one_run(inputs, tmp_path, capsys):
         ({"temperature": -1.0}, "temperature must be a finite number above zero"),
         ({"timestep": 50.0}, "timestep is in femtoseconds and at most 10"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"checkpoint_seconds": float("nan")}, "checkpoint_seconds must be a finite number"),
         ({"trajectory": "gif"}, "trajectory must be one of dcd, xtc"),
     ],
 )

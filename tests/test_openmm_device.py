@@ -18,12 +18,14 @@ from openmm_helpers import (
     SUBSET,
     SUBSET_SIZE,
     USUAL_ROUTE,
+    context_for,
     energy_and_forces,
     ethanol,
     potential_of,
     system_with,
 )
 
+from openmm_kml.interfaces import _openmm_library
 from openmm_kml.interfaces._openmm_library import load_library
 from openmm_kml.interfaces.openmm import KMLForce, device_warnings
 from openmm_kml.potential import KernelPotential
@@ -148,6 +150,15 @@ def test_the_scale_parameter_and_its_derivative(precision):
         assert derivative == pytest.approx(expected.energy * KJ_PER_MOL, rel=BOUNDS[precision])
 
 
+def test_the_derivative_is_offered_without_asking_for_the_device():
+    potential, positions = ethanol()
+    force = KMLForce(potential, None, "coupling")
+    force.addEnergyParameterDerivative("coupling")
+    context = device_context(system_with(force, n_particles=9), positions, route=USUAL_ROUTE)
+    derivative = context.getState(parameterDerivatives=True).getEnergyParameterDerivatives()["coupling"]
+    assert derivative == pytest.approx(potential.evaluate(positions).energy * KJ_PER_MOL, rel=1e-9)
+
+
 def test_two_derivatives_of_two_forces_keep_apart():
     potential, positions = ethanol()
     forces = [KMLForce(potential, None, name) for name in ("first", "second")]
@@ -208,6 +219,18 @@ def test_two_contexts_repeat_each_other_bit_for_bit():
         ends.append((energy, forces.tobytes()))
     assert ends[0] == ends[1]
     assert np.abs(np.frombuffer(ends[0][1]).reshape(9, 3) - potential.evaluate(positions).forces).max() > 1e-3
+
+
+def test_a_trajectory_is_that_of_the_reference_platform():
+    potential, positions = ethanol()
+    system = system_with(KMLForce(potential), n_particles=9)
+    contexts = [device_context(system, positions), context_for(system, positions, "Reference")]
+    ends = []
+    for context in contexts:
+        context.getIntegrator().step(100)
+        ends.append(context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom))
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-9)
+    assert np.abs(ends[1] - positions).max() > 1e-2
 
 
 def solvated_system(potential, n_solvent=300, box=3.0):
@@ -316,3 +339,9 @@ def test_a_device_that_fails_leaves_the_work_to_the_host_and_says_so():
     context = device_context(system, positions, route=FAILING_DEVICE_ROUTE)
     check(context, potential.evaluate(positions), "double")
     assert any("OpenCL" in text and "a test lets it fail" in text for text in device_warnings())
+
+
+def test_a_library_that_does_not_load_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(_openmm_library, "device_library", lambda platform: tmp_path / f"{platform}.so")
+    sentences = _openmm_library._load_device_libraries()
+    assert any(text.startswith("the compute kernels for OpenCL cannot be loaded") for text in sentences)

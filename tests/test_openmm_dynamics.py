@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import openmm
 import pytest
-from models import MODELS, model_positions
+from models import LARGE, MODELS, model_positions
 from openmm_helpers import (
     NM,
     OWN_KERNEL_ROUTES,
@@ -19,6 +19,8 @@ from openmm_helpers import (
 )
 
 from openmm_kml.interfaces.openmm import KMLForce
+from openmm_kml.potential import KernelPotential
+from openmm_kml.weights import to_bytes
 
 ROUTES = (*OWN_KERNEL_ROUTES, "base-class")
 
@@ -162,12 +164,12 @@ def test_contexts_in_threads_give_what_they_give_alone():
 
 @pytest.mark.parametrize("route_name", ROUTES)
 def test_two_engine_threads_agree_with_one(route_name):
-    name = "seventeen-atoms-odd-power"
-    positions = model_positions(MODELS[name])[0]
-    systems = [system_with(KMLForce(potential_of(name), n_threads=n), n_particles=17) for n in (1, 2)]
+    potential, positions = KernelPotential.from_bytes(to_bytes(LARGE)), model_positions(LARGE)[0]
+    systems = [system_with(KMLForce(potential, n_threads=n), n_particles=12) for n in (1, 2)]
     results = [energy_and_forces(context_for(system, positions, route_name)) for system in systems]
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-12)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=0, atol=1e-10)
+    assert not np.array_equal(results[0][1], results[1][1])  # two threads were at work
 
 
 def test_a_collapse_during_dynamics_stops_with_the_atoms_named():

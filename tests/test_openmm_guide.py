@@ -14,7 +14,9 @@ GUIDE = Path(__file__).parent.parent / "docs" / "openmm.md"
 
 
 def test_the_script_of_the_guide_runs(tmp_path):
-    scripts = re.findall(r"tests/test_openmm_guide.py. -->\n```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    scripts = re.findall(
+        r"tests/test_openmm_guide.py. -->\n```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL
+    )
     assert len(scripts) == 1
     shorter = scripts[0].replace("simulation.step(2000)", "simulation.step(200)")
     assert shorter != scripts[0]

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import openmm
 import pytest
+from delta_case import classical, delta_bytes
 from ethanol_case import (
     BONDS,
     NUMBERS,
@@ -20,8 +21,12 @@ from ethanol_case import (
 )
 from openmm import unit
 from openmm_helpers import KJ_PER_MOL, context_for, energy_and_forces, route
+from trained import ethanol_minimum
 
+from openmm_kml.errors import DataError, WeightFileError
+from openmm_kml.interfaces.baseline_forces import check_placeable
 from openmm_kml.interfaces.checks import kml_forces
+from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import save
 
 openmmml = pytest.importorskip("openmmml", reason="openmm-ml is not installed (pip install openmmml)")
@@ -223,3 +228,75 @@ def test_a_mixed_system_survives_serialization(potential):
     mixed = potential.createMixedSystem(topology, classical, ethanol_atoms(topology), positions=positions)
     copy = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(mixed))
     assert energy(copy, positions) == energy(mixed, positions)
+
+
+# --- Δ-models
+
+
+@pytest.fixture(scope="module")
+def difference(tmp_path_factory):
+    """Return the path of a model of the difference to a classical force field, and of that baseline."""
+    folder = tmp_path_factory.mktemp("difference")
+    model, baseline = folder / "delta.safetensors", folder / "mm.xml"
+    model.write_bytes(delta_bytes())
+    baseline.write_text(openmm.XmlSerializer.serialize(classical()), encoding="utf-8")
+    return str(model), str(baseline)
+
+
+def test_the_baseline_of_a_difference_is_added_to_every_molecule(difference):
+    model, baseline = difference
+    order = np.random.default_rng(2).permutation(9)
+    first = ethanol_minimum() + np.random.default_rng(3).normal(0, 0.04, (9, 3))
+    positions = np.concatenate([first[order], ethanol_minimum() + 10.0])
+    topology = topology_of(reordered(order), (NUMBERS, BONDS))
+    potential = openmmml.MLPotential("kml", model=model, baseline=baseline)
+    found, forces = energy_and_forces(
+        context_for(potential.createSystem(topology, positions=positions / 10), positions)
+    )
+    alone = KernelPotential.load(model, delta=True)
+    expected = [alone.evaluate(molecule) for molecule in (first, ethanol_minimum())]
+    parts = [energy_and_forces(context_for(classical(), molecule)) for molecule in (first, ethanol_minimum())]
+    assert found == pytest.approx(sum(e.energy for e in expected) + sum(energy for energy, _ in parts), abs=EXACT)
+    np.testing.assert_allclose(forces[:9], (expected[0].forces + parts[0][1])[order], atol=1e-8)
+
+
+def test_a_mixed_system_adds_the_baseline_back(difference):
+    # The force field around the molecule is the baseline's own, so the model comes on top of it.
+    model, _ = difference
+    topology, positions, surroundings = ethanol_in_water(constraints=None)
+    atoms = ethanol_atoms(topology)
+    potential = openmmml.MLPotential("kml", model=model, baseline=openmm.XmlSerializer.clone(classical()))
+    mixed = potential.createMixedSystem(topology, surroundings, atoms, positions=positions)
+    both = potential.createMixedSystem(topology, surroundings, atoms, positions=positions, interpolate=True)
+    moved = positions.copy()
+    moved[:9] += np.random.default_rng(1).normal(0, 0.004, (9, 3))
+    extra = KernelPotential.load(model, delta=True).evaluate(moved[:9] * 10).energy * KJ_PER_MOL
+    without = energy(surroundings, moved)
+    assert abs(extra) > 1.0
+    assert energy(mixed, moved) == pytest.approx(without + extra, abs=5e-3)
+    assert energy(both, moved, lambda_interpolate=1.0) == pytest.approx(without + extra, abs=0.01)
+    assert energy(both, moved, lambda_interpolate=0.0) == pytest.approx(without, abs=0.01)
+
+
+def test_a_difference_without_its_baseline_is_refused(difference, model):
+    delta, baseline = difference
+    other = classical()
+    other.removeForce(0)
+    for options, text in (
+        ({"model": delta}, "is only the difference to the baseline 'mm.xml'"),
+        ({"model": delta, "baseline": other}, "this System is not the baseline of the model"),
+        ({"model": model, "baseline": baseline}, "this model is the whole energy"),
+    ):
+        with pytest.raises(WeightFileError, match=text):
+            openmmml.MLPotential("kml", **options)
+
+
+def test_a_baseline_that_cannot_be_moved_to_other_particles_is_refused():
+    system = classical()
+    force = openmm.CustomNonbondedForce("1/r")
+    for _ in range(9):
+        force.addParticle([])
+    system.addForce(force)
+    with pytest.raises(DataError, match=r"CustomNonbondedForce of the baseline .* cannot be moved .* baseline_added"):
+        check_placeable(system)
+    check_placeable(classical())

@@ -8,7 +8,17 @@ from checks import four_point_difference
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.errors import TrainingError
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.training import GDMLOptions, checkpoint, direct, estimate_memory, fit_gdml, iterative, memory, trainer
+from openmm_kml.training import (
+    GDMLOptions,
+    assembly,
+    checkpoint,
+    direct,
+    estimate_memory,
+    fit_gdml,
+    iterative,
+    memory,
+    trainer,
+)
 from openmm_kml.training.assembly import kernel_columns, kernel_matrix, matrix_size, mean_force_diagonal
 from openmm_kml.training.direct import DirectSystem, cholesky_in_place
 from openmm_kml.training.geometry import build_geometry
@@ -113,11 +123,15 @@ def test_columns_in_any_order(molecules, group):
     )
 
 
-def test_threads_and_chunks_change_no_digit(molecules, group, monkeypatch):
+def test_threads_change_no_digit_and_chunks_none_that_counts(molecules, group, monkeypatch):
     geometry = build_geometry(molecules.positions, group, POWER)
     one = kernel_matrix(geometry, KERNELS["matern92"], LENGTH_SCALE, n_threads=1)
     three = kernel_matrix(geometry, KERNELS["matern92"], LENGTH_SCALE, n_threads=3)
     np.testing.assert_array_equal(np.tril(one), np.tril(three))
+    monkeypatch.setattr(assembly, "CHUNK_BYTES", 1)  # one point at a time
+    np.testing.assert_allclose(
+        np.tril(kernel_matrix(geometry, KERNELS["matern92"], LENGTH_SCALE)), np.tril(one), rtol=RTOL, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("energies", [True, False])
@@ -192,10 +206,19 @@ def test_the_estimate_of_memory_is_that_of_one_square_matrix():
     assert estimate_memory(1000, 9, True) > estimate_memory(1000, 9, False)
 
 
+def test_a_large_group_needs_memory_in_each_thread():
+    """The permuted Jacobians of one point alone: P D m numbers."""
+    n_permutations, n_pairs, m = 6912, 136, 51
+    more = estimate_memory(100, 17, True, n_permutations, 4) - estimate_memory(100, 17, True)
+    assert more > 8 * 4 * n_permutations * n_pairs * m
+
+
 def test_what_does_not_fit_is_refused_before_it_starts(molecules, monkeypatch):
     monkeypatch.setattr(direct, "kernel_matrix", None)  # any start would fail
     options = GDMLOptions(**FIXED, solver="direct", memory_limit=1000, progress=False)
-    with pytest.raises(TrainingError, match=r"needs 0\.\d GB for 12 training points.*iterative"):
+    with pytest.raises(
+        TrainingError, match=r"needs 0\.2 GB for 12 training points.*but 0\.001 MB are allowed.*iterative"
+    ):
         fit_gdml(molecules, molecules, options)
 
 
@@ -263,6 +286,20 @@ def test_models_of_both_solvers_agree():
     assert other.report["solver"]["iterations"] > 1
     for a, b in zip(one.model.predict(molecules.positions), other.model.predict(molecules.positions), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_iterative_solver_is_not_given_a_regularization_that_it_cannot_reach(monkeypatch):
+    """Exact data ask for next to none, with which conjugate gradients would go on for ever."""
+    monkeypatch.setattr(iterative, "MAX_ITERATIONS", 1500)
+    train, validation = synthetic.frames("CH3OH", 30, 1), synthetic.frames("CH3OH", 15, 2)
+    open_options = {name: FIXED[name] for name in ("power", "kernel", "energies")} | {"progress": False}
+    report = fit_gdml(train, validation, GDMLOptions(**open_options, solver="iterative")).report
+    assert report["hyperparameters"]["regularization"] == trainer.LEAST_ITERATIVE
+    assert any("regularization was raised" in note and "iterative" in note for note in report["notes"])
+    direct_report = fit_gdml(train, validation, GDMLOptions(**open_options)).report
+    assert direct_report["hyperparameters"]["regularization"] < trainer.LEAST_ITERATIVE
+    given = fit_gdml(train, validation, GDMLOptions(**FIXED, solver="iterative", progress=False)).report
+    assert given["hyperparameters"]["regularization"] == FIXED["regularization"]
 
 
 def test_an_interrupted_solution_goes_on_from_its_checkpoint(system, tmp_path, monkeypatch):

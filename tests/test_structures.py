@@ -37,6 +37,10 @@ def test_xyz_with_usual_names(tmp_path, water, energy, forces):
     assert_same(read_molecules(path), water)
 
 
+def test_a_name_with_an_at_sign_is_no_choice_of_frames(tmp_path, water):
+    assert len(read_molecules(write_xyz(tmp_path / "water@300K.xyz", water))) == len(water)
+
+
 def test_xyz_without_energies_and_without_forces(tmp_path, water):
     no_energies = read_molecules(write_xyz(tmp_path / "a.xyz", water, energy=None))
     assert no_energies.energies is None
@@ -152,6 +156,7 @@ NPZ_ERRORS = {
     "forces of another shape": (lambda w: {"F": w.forces[:, :2]}, r"forces must have the shape of the positions"),
     "energies of another number": (lambda w: {"E": w.energies[:5]}, r"energies must have shape \(12,\).*\(5,\) came"),
     "other number of atoms": (lambda w: {"z": np.array([8, 1])}, r"shape \(frames, 2, 3\) for 2 atoms"),
+    "a part of an atomic number": (lambda w: {"z": np.array([8, 1, 1.5])}, r"atomic numbers must be whole; 1\.5 came"),
     "atomic number zero": (lambda w: {"z": np.array([8, 1, 0])}, r"atomic numbers lie between 1 and 118; 0 to 8"),
     "frames of other atoms": (
         lambda w: {"z": np.array([[8, 1, 1]] * 11 + [[1, 8, 1]])},

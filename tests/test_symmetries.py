@@ -128,3 +128,8 @@ def test_wrong_symmetries_are_refused(given, message):
 
 def test_given_symmetries_are_closed():
     assert len(check_permutations([[0, 2, 3, 1], [0, 2, 1, 3]], np.array([7, 1, 1, 1]))) == 6
+
+
+def test_rows_that_are_no_group_have_no_generators():
+    with pytest.raises(ValueError, match="the 2 permutations are no group"):
+        generators([[0, 1, 2, 3], [0, 2, 3, 1]])

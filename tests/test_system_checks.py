@@ -1,5 +1,7 @@
 """Systems that are not fit for a kernel potential are refused before the first step, each in a sentence."""
 
+import gc
+
 import openmm
 import pytest
 from ethanol_case import FORCE_FIELD, PDB, ethanol_in_water, ethanol_potential, geometry
@@ -22,6 +24,16 @@ def as_variable(force):
     outer = openmm.CustomCVForce("E")
     outer.addCollectiveVariable("E", force)
     return outer
+
+
+def test_the_forces_outlive_the_name_of_their_system():
+    for wrap in (lambda force: force, as_variable):
+        (force,) = kml_forces(system_with(wrap(model(scale_parameter="mine")), n_particles=N))
+        gc.collect()
+        others = [system_with(model(), n_particles=N) for _ in range(20)]  # into the memory that was freed
+        assert force.getScaleParameter() == "mine"
+        assert force.getParticles() == tuple(range(9))
+        assert len(others) == 20
 
 
 def constrained():

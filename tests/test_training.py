@@ -1,5 +1,6 @@
 """The trainer from data to weights: accuracy on exact data, choices, reproducibility, errors."""
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -12,9 +13,14 @@ from openmm_kml import reference
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.structures import MoleculeSet
 from openmm_kml.training import GDMLOptions, ard, fit_gdml, learning_curve
+from openmm_kml.training import model as model_module
+from openmm_kml.training.model import Problem
 from openmm_kml.training.permutations import close_group
 from openmm_kml.training.published import LENGTH_SCALES
 from openmm_kml.weights import from_bytes, to_bytes
+
+# The package has a function of the same name.
+learning_curve_module = importlib.import_module("openmm_kml.training.learning_curve")
 
 FIXED = {"power": 0.5, "kernel": "matern92", "length_scale": 1.3, "regularization": 1e-8, "energies": True}
 QUIET = {"n_threads": 1, "progress": False}
@@ -51,6 +57,24 @@ def test_the_training_forces_are_interpolated_at_vanishing_noise(methanol, kerne
     predicted_energies, forces = model.predict(train.positions[:15])
     assert np.abs(forces - train.forces[:15]).max() < 1e-4 * np.abs(train.forces).max()
     assert np.abs(predicted_energies - train.energies[:15]).max() < (1e-4 if energies else 0.2)
+
+
+def test_many_structures_are_predicted_in_parts(published, methanol, monkeypatch):
+    test = methanol[2]
+    whole = published.model.predict(test.positions)
+    monkeypatch.setattr(model_module, "_CHUNK_BYTES", 8 * 200 * test.n_atoms)
+    geometry, sizes = Problem.geometry, []
+
+    def noted(problem, hyperparameters, positions=None):
+        sizes.append(len(positions))
+        return geometry(problem, hyperparameters, positions)
+
+    monkeypatch.setattr(Problem, "geometry", noted)
+    for a, b in zip(published.model.predict(test.positions), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    assert sum(sizes) == len(test)
+    assert max(sizes) < len(test) / 3
+    assert [len(array) for array in published.model.predict(test.positions[:0])] == [0, 0]
 
 
 def test_more_regularization_interpolates_less(methanol):
@@ -183,6 +207,20 @@ def test_without_energies_the_forces_are_trained_and_the_report_says_so(methanol
     to_bytes(fit.weights)
 
 
+def test_energies_that_are_asked_for_must_be_there(methanol):
+    train, validation = (without(molecules, energies=None) for molecules in methanol[:2])
+    with pytest.raises(DataError, match=r"has no energies.*leave out energies=True"):
+        fit_gdml(train, validation, GDMLOptions(**FIXED, **QUIET))
+
+
+def test_options_without_effect_are_named(methanol, tmp_path):
+    train, validation, _ = methanol
+    options = GDMLOptions(**FIXED, **QUIET, ard=True, checkpoint=tmp_path / "c")
+    notes = fit_gdml(train[:8], validation, options).report["notes"]
+    assert any("weights of pairs" in note and "10 training points" in note for note in notes)
+    assert any("checkpoint" in note and "direct solver" in note for note in notes)
+
+
 # --- descriptor weights
 
 
@@ -253,6 +291,18 @@ def test_the_learning_curve_falls():
 def test_more_points_than_frames_are_an_error():
     with pytest.raises(DataError, match="ask for fewer"):
         learning_curve(synthetic.frames("H2O", 20), [30], GDMLOptions(**FIXED, **QUIET), n_validation=5)
+
+
+def test_a_curve_without_test_frames_is_refused_before_any_training(monkeypatch):
+    monkeypatch.setattr(learning_curve_module, "fit_gdml", None)
+    with pytest.raises(DataError, match=r"none of the 20 frames is left for the test.*ask for fewer"):
+        learning_curve(synthetic.frames("H2O", 20), [10, 15], GDMLOptions(**FIXED, **QUIET), n_validation=5)
+
+
+def test_a_size_that_is_named_twice_is_trained_once():
+    options = GDMLOptions(**FIXED, **QUIET)
+    curve = learning_curve(synthetic.frames("NH3", 20), [6, 6], options, n_validation=5)
+    assert [entry["n_train"] for entry in curve] == [6]
 
 
 @pytest.mark.parametrize("frames", [[0], [0, 1], [0] * 8], ids=["one frame", "two frames", "one frame eight times"])

@@ -1,5 +1,6 @@
 """The weight file: round trip, identical bytes, and every damaged sample refused by both readers."""
 
+import json
 import os
 import re
 import stat
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from malformed import GOOD, MALFORMED
+from malformed import GOOD, MALFORMED, put_together, take_apart
 from models import MODELS, random_weights
 
 from openmm_kml import weights as wf
@@ -39,6 +40,39 @@ def test_provenance_survives_and_must_be_plain_json():
     assert wf.from_bytes(wf.to_bytes(told)).provenance == told.provenance
     with pytest.raises(WeightFileError, match="provenance"):
         wf.to_bytes(wf.Weights(base.species, base.terms, {}, {"mae": float("nan")}))
+
+
+def test_file_names_of_another_encoding_do_not_lose_a_model():
+    """Python spells bytes of a command line that are no UTF-8 as halves of letters, which no file can hold."""
+    base = random_weights()
+    data = wf.to_bytes(wf.Weights(base.species, base.terms, base.atom_energies, {"command": "kml train \udcff.xyz"}))
+    assert wf.from_bytes(data).provenance == {"command": "kml train ?.xyz"}
+    Engine(data)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_provenance_may_be_nested_to_a_bound(reader):
+    header, document, tensors = take_apart()
+    document["provenance"] = {"a": json.loads(62 * "[" + "1" + 62 * "]"), "b": 10**300, "c": 2**70}
+    READERS[reader](put_together(header, document, tensors))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_permutations_are_bounded_before_they_are_searched(reader):
+    n, n_permutations = 400, 3365  # times 79 800 pairs: above 2**28
+    rng = np.random.default_rng(0)
+    weights = random_weights((6,) * n, n_train=1)
+    header, document, _ = take_apart(wf.to_bytes(weights))
+    term = weights.terms[0]
+    permutations = rng.permuted(np.tile(np.arange(n, dtype=np.int32), (n_permutations, 1)), axis=1)
+    header["terms.0.permutations"]["shape"] = [n_permutations, n]
+    tensors = b""
+    for name in sorted(set(header) - {"__metadata__"}):
+        value = permutations if name.endswith("permutations") else getattr(term, name.split(".")[-1])
+        header[name]["data_offsets"] = [len(tensors), len(tensors) + value.nbytes]
+        tensors += value.tobytes()
+    with pytest.raises(WeightFileError, match=r"permutations'? has 3365 rows, more than"):
+        READERS[reader](put_together(header, document, tensors))
 
 
 def test_save_replaces_the_old_file_only_when_the_new_one_is_whole(tmp_path, monkeypatch):

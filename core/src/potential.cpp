@@ -1,9 +1,11 @@
 #include "kml/potential.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <pthread.h>
 
 double kml_potential::operations(long n_atoms) const {
     // An environment takes about a microsecond, in which a core does some 2e4 operations.
@@ -13,12 +15,12 @@ double kml_potential::operations(long n_atoms) const {
     return sum;
 }
 
-int kml_potential::useful_threads(int n_threads, double operations) {
+int kml_potential::useful_threads(int n_threads, int cores, double operations) {
     // Waking threads costs microseconds on an idle machine and milliseconds on a busy one. A core does some 2e10
-    // operations a second or more, so this is about 50 µs of work for each thread.
-    constexpr double operations_per_thread = 1e6;
+    // operations a second or more: 1e6 are about 50 µs of work, worth a thread on request; unasked, a thread gets more.
+    const double operations_per_thread = n_threads == 0 ? 1e7 : 1e6;
     const double useful = std::max(1.0, operations / operations_per_thread);
-    return n_threads <= 1 ? 1 : int(std::min(double(n_threads), useful));
+    return int(std::min(double(n_threads == 0 ? std::max(1, cores) : n_threads), useful));
 }
 
 bool kml_workspace::reserve(const kml::GDML& term, long geometries, int n_threads) noexcept {
@@ -81,6 +83,17 @@ void close_potential(kml_potential* potential) noexcept { delete potential; }
 kml_workspace* new_workspace() noexcept { return new (std::nothrow) kml_workspace; }
 
 void free_workspace(kml_workspace* workspace) noexcept { delete workspace; }
+
+int team_size(int n) noexcept {
+    static std::atomic<bool> started{false}, lost{false};
+    static const int watching = pthread_atfork(nullptr, nullptr, [] { lost = started.load(); });
+    (void)watching;
+    if (lost)
+        return 1;
+    if (n > 1)
+        started = true;
+    return n;
+}
 
 Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,
                       const double* virials) noexcept {

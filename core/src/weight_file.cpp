@@ -48,9 +48,12 @@ std::string shown(const json& value) {
 json parse_json(const std::string& name, const char* begin, const char* end) {
     if (std::memchr(begin, 0, size_t(end - begin))) // where the parser would take the text to end
         fail("the " + name + " is not valid JSON: it holds a zero byte");
+    if (end - begin >= 3 && !std::memcmp(begin, "\xEF\xBB\xBF", 3)) // which the parser would pass over
+        fail("the " + name + " is not valid JSON: it starts with a byte order mark");
     std::vector<std::set<std::string>> keys;
     auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-        if (depth > max_depth)
+        const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+        if (depth + opens > max_depth)
             fail("the " + name + " is nested deeper than " + std::to_string(max_depth) + " levels");
         if (event == json::parse_event_t::object_start) {
             keys.emplace_back();
@@ -95,12 +98,9 @@ void check_keys(const std::string& where, const json& object, const std::vector<
 
 // A whole number from 0 to `most`, or a complaint.
 bool whole(const json& value, uint64_t most, uint64_t& result) {
-    if (value.is_number_unsigned())
-        result = value.get<uint64_t>();
-    else if (value.is_number_integer() && value.get<int64_t>() >= 0)
-        result = uint64_t(value.get<int64_t>());
-    else
+    if (!value.is_number_unsigned()) // so is all that the parser reads without a sign
         return false;
+    result = value.get<uint64_t>();
     return result <= most;
 }
 

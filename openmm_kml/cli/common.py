@@ -24,6 +24,7 @@ def add_command(subparsers, name, run, summary, example, description=None):
         description=description or summary[0].upper() + summary[1:] + ".",
         epilog="example:\n" + "\n".join("  " + line for line in example.splitlines()),
         formatter_class=_HelpFormatter,
+        allow_abbrev=False,  # a new option must not change what an old command means
     )
     parser.set_defaults(run=run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -162,13 +163,15 @@ def command_record(args, inputs=()):
     inputs : iterable of path or None
         Further files that the command reads.
     """
-    names = {str(path) for path in (args.data, *inputs) if path is not None}
+    names = {Path(path) for path in (args.data, *inputs) if path is not None}
     words, skip = ["kml"], False
     for word in args.argv:
         if skip or word.split("=")[0] in OUTPUT_OPTIONS:
             skip = not skip and "=" not in word
             continue
-        words.append(Path(word).name if word in names else word)
+        if word.startswith("-o"):  # and the name without a blank
+            continue
+        words.append(Path(word).name if Path(word) in names else word)
     return shlex.join(words)
 
 
@@ -214,29 +217,28 @@ def warn(text):
 
 
 def positive_int(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above zero")
-    return value
+    return _number(text, int, lambda value: value >= 1, "a whole number above zero")
 
 
 def natural(text):
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not zero or a whole number above it")
-    return value
+    return _number(text, int, lambda value: value >= 0, "zero or a whole number above it")
 
 
 def positive_float(text):
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above zero")
-    return value
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a number above zero")
 
 
 def int_list(text):
     """Return ``50,100,200`` as numbers."""
-    return [natural(part) for part in text.split(",")]
+    return _number(text, lambda words: [natural(word) for word in words.split(",")], bool, "a list of whole numbers")
+
+
+def _number(text, convert, accept, what):
+    with contextlib.suppress(ValueError, argparse.ArgumentTypeError):
+        value = convert(text)
+        if accept(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is not {what}")
 
 
 def byte_size(text):

@@ -82,9 +82,9 @@ def run(args):
     )
     if not args.quiet:
         _print_summary(summary, args)
-    if summary.interrupted:
+    if summary.signal:
         print(f"kml: interrupted at step {summary.last_step}; --resume goes on from there", file=sys.stderr)
-        raise SystemExit(130)
+        raise SystemExit(128 + summary.signal)  # as shells have it
 
 
 def _print_summary(summary, args):

@@ -62,6 +62,11 @@ def run(args):
         from openmm_kml.interfaces.baseline import subtract_baseline
 
         molecules = subtract_baseline(molecules, baseline)
+    if molecules.energies is not None and _has_no_zero(potential.weights):
+        warn(
+            f"{args.model} was trained without energies: they have no common zero with those of {args.data}, and their "
+            "errors mean nothing"
+        )
     energies, forces = evaluate(potential, molecules, args.threads)
     measured = errors(energies, forces, molecules)
     if args.plot is not None:
@@ -96,6 +101,13 @@ def _test_local(args, potential):
     write_json(args.json, measured["errors"] | ({"groups": groups} if groups else {}))
     print(f"{args.model} on {args.data}, {structures.describe()}")
     print_errors(list(measured.items()))
+
+
+def _has_no_zero(weights):
+    """Return whether a model was trained on forces of a set without energies."""
+    return not weights.atom_energies and all(
+        term.energy_coefficients is None and term.energy_offset == 0.0 for term in weights.terms
+    )
 
 
 def _frames(args, provenance, molecules, split=None):

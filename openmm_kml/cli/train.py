@@ -60,6 +60,8 @@ def train_description():
 def run(args):
     outputs = {"weight file": args.output, "report": args.json, "checkpoint": args.checkpoint}
     check_outputs(outputs, (args.data, args.baseline))
+    from openmm_kml.potential import KernelPotential  # an engine that is missing is noticed before the training
+
     molecules = read_data(args)
     train, validation, test = _split(args, molecules)
     say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
@@ -77,7 +79,6 @@ def run(args):
         print_choice(fit.report)
 
     from openmm_kml.metrics import errors
-    from openmm_kml.potential import KernelPotential
     from openmm_kml.weights import save, to_bytes
 
     potential = KernelPotential.from_bytes(to_bytes(fit.weights))

@@ -23,7 +23,6 @@ _POINTER, _TEXT, _INT, _DOUBLE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int,
 _PLAIN = {
     "set_route": (None, [_INT]),
     "get_warning": (_INT, [_INT, _TEXT, ctypes.c_size_t]),
-    "set_default_threads": (None, [_INT]),
     "is_kml_force": (_INT, [_POINTER]),
     "get_model": (_POINTER, [_POINTER, ctypes.POINTER(ctypes.c_size_t)]),
     "get_num_particles": (_INT, [_POINTER]),
@@ -134,5 +133,4 @@ def load_library():
     capsule_pointer.restype, capsule_pointer.argtypes = _POINTER, [ctypes.py_object, _TEXT]
     library.engine = _engine.engine_api()  # keeps the capsule; the table itself is static
     library.set_engine(capsule_pointer(library.engine, b"openmm_kml.engine_api"))
-    library.set_default_threads(_engine.max_threads())
     return library

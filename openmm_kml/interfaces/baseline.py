@@ -43,7 +43,7 @@ def load_baseline(path, numbers=None):
     """
     path = Path(path)
     try:
-        system = openmm.XmlSerializer.deserialize(path.read_text())
+        system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
     # The parser raises OpenMMException or plain ValueError, and returns whatever object the XML holds.
     except (openmm.OpenMMException, ValueError) as error:
         raise DataError(f"{path} is not a serialized OpenMM System: {' '.join(str(error).split())}") from None
@@ -62,9 +62,9 @@ def check_baseline(system, numbers=None):
         raise DataError("the baseline has constraints, whose bonds have no energy: build it with constraints=None")
     if any(system.isVirtualSite(k) for k in range(system.getNumParticles())):
         raise DataError("the baseline has virtual sites; use a force field without them")
-    if not _energy_forces(system):
+    if not energy_forces(system):
         raise DataError("the baseline has no force with an energy")
-    periodic = [force.getName() for force in _energy_forces(system) if force.usesPeriodicBoundaryConditions()]
+    periodic = [force.getName() for force in energy_forces(system) if force.usesPeriodicBoundaryConditions()]
     if periodic:
         raise DataError(f"{periodic[0]} of the baseline is periodic: build it with nonbondedMethod=NoCutoff")
     if numbers is None:
@@ -87,7 +87,7 @@ def digest(system):
     Only what the energy depends on counts: neither masses, nor the order, groups and names of the forces, nor a
     barostat or the remover of the center's motion, nor any KMLForce.
     """
-    parts = sorted(_canonical(force) for force in _energy_forces(system))
+    parts = sorted(_canonical(force) for force in energy_forces(system))
     text = "\n".join([f"particles {system.getNumParticles()}", *parts])
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -172,7 +172,7 @@ def subtract_baseline(molecules, system):
     )
 
 
-def _energy_forces(system):
+def energy_forces(system):
     """Return the forces of a System that have an energy and are no KMLForce."""
     is_model = load_library().is_kml_force
     return [

@@ -18,7 +18,10 @@ BAROSTATS = (
 
 def kml_forces(system):
     """Return every `KMLForce` of a System, those that are collective variables of a CustomCVForce included."""
-    return [force for force in _walk(system.getForces()) if isinstance(force, KMLForce)]
+    forces = [force for force in _walk(system.getForces()) if isinstance(force, KMLForce)]
+    for force in forces:
+        force._system = system  # it owns the Force: a System that is freed would take it along
+    return forces
 
 
 def check_system(system):

@@ -29,8 +29,8 @@ def split_forces(system, accurate, cheap, inner_group=INNER_GROUP, outer_group=O
     system : openmm.System
         Holds the accurate forces; changed in place.
     accurate : sequence of openmm.Force
-        The System's expensive forces; they move to `outer_group`. All other forces stay in their groups (0, the
-        inner one, unless something else was set).
+        The System's expensive forces; they move to `outer_group`. All other forces stay in their groups, which must
+        be one of the two (0 unless something else was set).
     cheap : sequence of openmm.Force
         Forces that resemble the accurate ones; copies are added to `inner_group`, and their negatives to
         `outer_group`.
@@ -39,7 +39,8 @@ def split_forces(system, accurate, cheap, inner_group=INNER_GROUP, outer_group=O
     Raises
     ------
     ValueError
-        If there is no cheap force, the groups are equal, or an accurate force is not in the System.
+        If there is no cheap force, the groups are equal, an accurate force is not in the System, or another force is
+        in a third group, which the integrator would leave out silently.
     """
     if inner_group == outer_group:
         raise ValueError(f"the inner and the outer group must differ; both are {inner_group}")
@@ -48,14 +49,26 @@ def split_forces(system, accurate, cheap, inner_group=INNER_GROUP, outer_group=O
             "at least one cheap force is needed; openmm_kml.interfaces.bonded_model makes some from the model"
         )
     addresses = {int(force.this) for force in system.getForces()}
+    if any(int(force.this) not in addresses for force in accurate):
+        raise ValueError("an accurate force is not in the System; add it there first and pass the same object")
+    _check_groups(system, accurate, (inner_group, outer_group))
     for force in accurate:
-        if int(force.this) not in addresses:
-            raise ValueError("an accurate force is not in the System; add it there first and pass the same object")
         force.setForceGroup(outer_group)
     for force in cheap:
         for one, group in ((openmm.XmlSerializer.clone(force), inner_group), (negative(force), outer_group)):
             one.setForceGroup(group)
             system.addForce(one)
+
+
+def _check_groups(system, accurate, groups):
+    moved = {int(force.this) for force in accurate}
+    for force in system.getForces():
+        if int(force.this) not in moved and force.getForceGroup() not in groups:
+            raise ValueError(
+                f"the force '{force.getName()}' is in group {force.getForceGroup()}, which is neither {groups[0]} nor "
+                f"{groups[1]}: the integrator would leave it out; move it by setForceGroup() (for an integrator with "
+                "more groups, back again afterwards)"
+            )
 
 
 def negative(force):

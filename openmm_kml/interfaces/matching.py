@@ -179,7 +179,7 @@ def _match(model, graph, atoms, positions, names):
             f"{part.formula} too, but bonded differently, with the bonds {part.bond_counts()}: choose another model, "
             f"add missing bonds to the topology, {DO_IT_YOURSELF}"
         )
-    labelings = distinct_labelings([tuple(atoms[k] for k in way) for way in ways], _permutations(model.weights))
+    labelings = distinct_labelings([tuple(atoms[k] for k in way) for way in ways], common_permutations(model.weights))
     if positions is not None:
         _check_whole(model, positions, labelings[0], names)
     if len(labelings) == 1:
@@ -193,7 +193,7 @@ def _match(model, graph, atoms, positions, names):
     return _nearest_labeling(model.weights, labelings, positions, where)
 
 
-def _permutations(weights):
+def common_permutations(weights):
     """Return the permutations that all terms share, shape (P, n)."""
     shared = set.intersection(*(set(map(tuple, term.permutations.tolist())) for term in weights.terms))
     return np.array(sorted(shared))

@@ -53,7 +53,8 @@ class KMLForce(openmm.Force):
         Whether the model sees the periodic box. By default as the topology has box vectors; a model of one molecule
         needs no box. A model of any structure without a topology must be told.
     n_threads : int, optional
-        OpenMP threads of one evaluation; all cores by default, and one where the work is below some 50 µs.
+        OpenMP threads of one evaluation. By default one for work below some 500 µs, so that a busy machine does not
+        make threads wait for each other, and up to all cores above.
     baseline_system : openmm.System, optional
         For a model that is the difference to a baseline: the System to which the Force will be added. Its forces must
         be that baseline, and its particles the model's atoms in order.
@@ -89,7 +90,7 @@ class KMLForce(openmm.Force):
         if baseline_system is None and not baseline_added:
             potential = _as_potential(potential_or_path)
         else:
-            potential = _as_difference(potential_or_path)
+            potential = as_difference(potential_or_path)
         if baseline_system is not None:
             _check_baseline(potential, baseline_system, particles)
         if potential.species is None:
@@ -138,7 +139,7 @@ class KMLForce(openmm.Force):
         The difference to a baseline can only be replaced by another difference to the same baseline.
         """
         present = self.getPotential().baseline
-        potential = _as_potential(potential_or_path) if present is None else _as_difference(potential_or_path)
+        potential = _as_potential(potential_or_path) if present is None else as_difference(potential_or_path)
         if present is not None and potential.baseline.digest != present.digest:
             replace(potential.baseline, added=False).check_added()
         data = potential.to_bytes()
@@ -240,7 +241,8 @@ def _as_potential(potential_or_path):
     return potential_or_path
 
 
-def _as_difference(potential_or_path):
+def as_difference(potential_or_path):
+    """Return the `KernelPotential` of a Δ-model, for a caller who adds its baseline."""
     if not isinstance(potential_or_path, KernelPotential):
         return KernelPotential.load(potential_or_path, delta=True)
     return KernelPotential.from_bytes(potential_or_path.to_bytes(), delta=True)

@@ -18,7 +18,8 @@ class KMLPotentialImplFactory:
         model : str, path or KernelPotential
             The weight file.
         **args
-            ``positions``, ``inModelOrder`` and ``nThreads``: defaults for those of ``createSystem``.
+            ``positions``, ``inModelOrder`` and ``nThreads``: defaults for those of ``createSystem``; ``baseline``: what
+            a Δ-model is the difference to.
         """
         from openmm_kml.interfaces.openmmml_potential import KMLPotentialImpl
 

@@ -9,9 +9,13 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("openmm_kml.interfaces.openmmml_potential needs openmm-ml: pip install openmmml") from error
 
+from openmm import System
+
+from openmm_kml.interfaces.baseline import check_baseline, check_digest, load_baseline
+from openmm_kml.interfaces.baseline_forces import check_placeable, forces_on
 from openmm_kml.interfaces.checks import constraints_without_bonds
 from openmm_kml.interfaces.matching import find_molecules
-from openmm_kml.interfaces.openmm import KMLForce
+from openmm_kml.interfaces.openmm import KMLForce, as_difference
 from openmm_kml.potential import KernelPotential
 
 MECHANICAL = "mechanical"
@@ -30,21 +34,38 @@ class KMLPotentialImpl(MLPotentialImpl):
         True: the chosen atoms are the model's in its order, copy after copy; nothing is matched but the elements.
     nThreads : int, optional
         Threads of one evaluation.
+    baseline : path or openmm.System, optional
+        For a model that is the difference to a baseline: that baseline, which is added for every molecule.
+
+    Raises
+    ------
+    WeightFileError
+        If the model is a difference and the baseline is missing or another one, or if the model is the whole energy
+        and there is a baseline.
+    DataError
+        If the baseline is none, or one that cannot be moved to a molecule of a larger System.
 
     Notes
     -----
     A model of any structure needs neither `positions` nor `inModelOrder`. It is periodic where the topology has box
     vectors.
 
-    All options but the model may also be given to ``createSystem`` and ``createMixedSystem``, and win there.
+    All options but the model and its baseline may also be given to ``createSystem`` and ``createMixedSystem``, and win
+    there.
     """
 
-    def __init__(self, model, positions=None, inModelOrder=False, nThreads=None):
-        self.potential = model if isinstance(model, KernelPotential) else KernelPotential.load(model)
+    def __init__(self, model, positions=None, inModelOrder=False, nThreads=None, baseline=None):
+        if baseline is None:
+            self.potential = model if isinstance(model, KernelPotential) else KernelPotential.load(model)
+        else:
+            self.potential = as_difference(model)
+        self._baseline = None if baseline is None else _checked_baseline(self.potential, baseline)
         self._defaults = {"positions": positions, "inModelOrder": inModelOrder, "nThreads": nThreads}
 
     def addForces(self, topology, system, atoms, forceGroup, **args):
-        """Add a KMLForce for each molecule among the atoms (all atoms when None), or one for a model of any structure.
+        """Add a KMLForce, and the baseline of a Δ-model, for each molecule among the atoms (all atoms when None).
+
+        A model of any structure adds one for all of them.
 
         Raises
         ------
@@ -53,9 +74,9 @@ class KMLPotentialImpl(MLPotentialImpl):
         """
         options = self._options(args)
         for particles in self._molecules(topology, atoms, options):
-            force = KMLForce(self.potential, particles, topology=topology, n_threads=options["nThreads"])
-            force.setForceGroup(forceGroup)
-            system.addForce(force)
+            for force in self._forces(particles, topology, options["nThreads"]):
+                force.setForceGroup(forceGroup)
+                system.addForce(force)
 
     def getSupportedEmbeddings(self):
         """Return ``["mechanical"]``: openmm-ml's own, applied to one molecule after the other."""
@@ -94,6 +115,12 @@ class KMLPotentialImpl(MLPotentialImpl):
         """Return False: no model knows anything beyond its cutoff, so the force field's charges act there."""
         return False
 
+    def _forces(self, particles, topology, n_threads):
+        """Return the forces of one molecule."""
+        added = self._baseline is not None
+        model = KMLForce(self.potential, particles, topology=topology, n_threads=n_threads, baseline_added=added)
+        return [model, *forces_on(self._baseline, particles)] if added else [model]
+
     def _options(self, args):
         return {name: args.get(name, default) for name, default in self._defaults.items()}
 
@@ -110,6 +137,16 @@ class KMLPotentialImpl(MLPotentialImpl):
                 f"the model describes {size} atoms, {len(chosen)} were chosen: a multiple of {size} is expected"
             )
         return [tuple(chosen[k : k + size]) for k in range(0, len(chosen), size)]
+
+
+def _checked_baseline(potential, baseline):
+    if isinstance(baseline, System):
+        check_baseline(baseline, potential.species)
+    else:
+        baseline = load_baseline(baseline, potential.species)
+    check_digest(potential.baseline, baseline)
+    check_placeable(baseline)
+    return baseline
 
 
 def _check_classical_bonds(system, atoms):

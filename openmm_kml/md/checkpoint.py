@@ -25,14 +25,9 @@ def write_checkpoint(path, step, identity, outputs, context_state):
         Name of an output file -> its size in bytes and whatever else is needed to go on; plain JSON.
     context_state : bytes
     """
-    header = {
-        "format": FORMAT,
-        "step": step,
-        "identity": identity,
-        "outputs": outputs,
-        "digest": hashlib.sha256(context_state).hexdigest(),
-    }
-    write_atomically(path, json.dumps(header, sort_keys=True).encode() + b"\n" + context_state)
+    header = {"format": FORMAT, "step": step, "identity": identity, "outputs": outputs}
+    header["digest"] = _digest(header, context_state)
+    write_atomically(path, _text(header) + b"\n" + context_state)
 
 
 def read_checkpoint(path):
@@ -49,9 +44,10 @@ def read_checkpoint(path):
     first, _, context_state = path.read_bytes().partition(b"\n")
     try:
         header = json.loads(first)
+        digest = header.pop("digest")
         fields = header["step"], header["identity"], header["outputs"]
-        whole = header["format"] == FORMAT and header["digest"] == hashlib.sha256(context_state).hexdigest()
-    except (ValueError, KeyError, TypeError):
+        whole = header["format"] == FORMAT and digest == _digest(header, context_state)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise DataError(f"{path} is damaged or no checkpoint of kml md; start the run anew")
@@ -66,3 +62,12 @@ def check_identity(path, found, expected):
                 f"{path} is of another run: its {name} is {found.get(name)!r}, now it would be {expected[name]!r}; "
                 "resume with the model, the start and the options of the run, or name another output directory"
             )
+
+
+def _text(header):
+    return json.dumps(header, sort_keys=True).encode()
+
+
+def _digest(header, context_state):
+    """Return the digest of all that a checkpoint says: a changed number in its header is found, too."""
+    return hashlib.sha256(_text(header) + b"\n" + context_state).hexdigest()

@@ -7,9 +7,9 @@ import numpy as np
 from openmm_kml.elements import symbol
 from openmm_kml.errors import KMLError
 from openmm_kml.md.start import covalent_sums
+from openmm_kml.md.system import GAS_CONSTANT
 from openmm_kml.weights import write_atomically
 
-GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K, exact
 KEPT_FRAMES = 10
 
 

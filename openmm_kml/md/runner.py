@@ -20,7 +20,14 @@ from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_chec
 from openmm_kml.md.guard import Guard, SimulationError
 from openmm_kml.md.outputs import TRAJECTORIES, Table
 from openmm_kml.md.start import model_order, pdb_text, read_start
-from openmm_kml.md.system import build_integrator, build_system, degrees_of_freedom, draw_velocities, find_platform
+from openmm_kml.md.system import (
+    GAS_CONSTANT,
+    build_integrator,
+    build_system,
+    degrees_of_freedom,
+    draw_velocities,
+    find_platform,
+)
 from openmm_kml.weights import write_atomically
 
 GUARD_INTERVAL = 100  # steps at most between two looks of the guard: some 60 µs each, against 100 evaluations
@@ -41,8 +48,9 @@ class Summary:
     Attributes
     ----------
     first_step, last_step : int
-    interrupted : bool
-        Whether SIGINT or SIGTERM ended it early; a continuation goes on from `last_step`.
+    signal : int
+        Number of the signal, SIGINT or SIGTERM, that ended it early; 0 when nothing did. A continuation goes on from
+        `last_step`.
     nanoseconds_per_day : float
     temperature : float, K
         Mean over the lines that were written.
@@ -51,7 +59,7 @@ class Summary:
 
     first_step: int
     last_step: int
-    interrupted: bool
+    signal: int
     nanoseconds_per_day: float
     temperature: float
     files: tuple
@@ -173,7 +181,7 @@ class _Simulation:
         def report():
             now, positions, velocities, energies = self._observe(context, energy=True)
             self._check(now, positions, velocities, energies[0])
-            temperature = 2 * energies[1] / units.KJ_PER_MOL / (self._dof * 8.31446261815324e-3)
+            temperature = 2 * energies[1] / units.KJ_PER_MOL / (self._dof * GAS_CONSTANT)
             table.write(now, now * settings.timestep * 1e-3, *energies, sum(energies), temperature)
             trajectory.write(positions)
             temperatures.append(temperature)
@@ -185,7 +193,9 @@ class _Simulation:
         with _signals() as stop, clock.bar(progress) as bar:
             if step == 0:
                 report()
-            while step < settings.steps and not stop.is_set():
+            else:
+                self._guard.keep(step, self._observe(context)[1])  # it was looked at before the checkpoint was written
+            while step < settings.steps and not stop:
                 target = _next(step, settings)
                 self._advance(integrator, step, target)
                 bar.update(target - step)
@@ -200,7 +210,9 @@ class _Simulation:
                     saved = time.monotonic()
             save()
         mean = float(np.mean(temperatures)) if temperatures else float("nan")
-        return Summary(first, step, step < settings.steps, clock.speed(step), mean, self._files(trajectory))
+        return Summary(
+            first, step, stop[0] if step < settings.steps else 0, clock.speed(step), mean, self._files(trajectory)
+        )
 
     def _advance(self, integrator, step, target):
         try:
@@ -261,12 +273,13 @@ class _Clock:
 
 @contextmanager
 def _signals():
-    """Yield an event that SIGINT and SIGTERM set: the run then ends after its present steps, with a checkpoint."""
-    stop = threading.Event()
+    """Yield a list that SIGINT and SIGTERM enter: the run then ends after its present steps, with a checkpoint."""
+    stop = []
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda number, _: stop.append(number)) for number in numbers}
     try:
         yield stop
     finally:

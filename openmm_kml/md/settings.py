@@ -78,6 +78,10 @@ class Settings:
         for name in ("steps", "interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; {getattr(self, name)!r} was given")
+        if not (math.isfinite(self.checkpoint_seconds) and self.checkpoint_seconds >= 0):
+            raise ValueError(
+                f"checkpoint_seconds must be a finite number, not negative; {self.checkpoint_seconds!r} was given"
+            )
         if self.timestep > 10:
             raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
         if self.ensemble == "npt":

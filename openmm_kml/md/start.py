@@ -85,24 +85,29 @@ def model_order(potential, start):
     Returns
     -------
     tuple of int
-        0, 1, … when the atoms already stand in the model's order; else found from elements, bonds and positions.
+        Found from elements, bonds and positions; 0, 1, … wherever the atoms may stand in the model's order already.
 
     Raises
     ------
     ValueError
         If the start is not the molecule of the model; the message shows what differs.
     """
-    from openmm_kml.interfaces.matching import find_molecules, model_graph
+    from openmm_kml.interfaces.matching import common_permutations, find_molecules, model_graph
 
     species = np.asarray(potential.species)
     if sorted(start.numbers) != sorted(species):
         raise ValueError(f"the model is for {formula(species)}, but the start is {formula(start.numbers)}")
-    if np.array_equal(start.numbers, species) and _bonded_alike(model_graph(potential.weights), start.bonds):
-        return tuple(range(len(species)))
-    molecules = find_molecules(
-        potential.weights, _topology(start.numbers, start.bonds), positions=start.positions * unit.angstrom
-    )
-    return tuple(molecules[0])
+    in_order = tuple(range(len(species)))
+    fits = np.array_equal(start.numbers, species) and _bonded_alike(model_graph(potential.weights), start.bonds)
+    topology = _topology(start.numbers, start.bonds)
+    try:
+        found = find_molecules(potential.weights, topology, positions=start.positions * unit.angstrom)[0]
+    except ValueError:
+        if fits:  # a geometry that does not tell one labeling from another
+            return in_order
+        raise
+    equal = np.array(found)[common_permutations(potential.weights)].tolist()
+    return in_order if fits and list(in_order) in equal else tuple(found)
 
 
 def _bonded_alike(graph, bonds):

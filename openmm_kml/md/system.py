@@ -8,7 +8,7 @@ from openmm import unit
 
 from openmm_kml.interfaces.openmm import KMLForce
 
-GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K
+GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K, exact
 
 
 def build_system(potential, start, particles, n_threads=None, baseline=None):

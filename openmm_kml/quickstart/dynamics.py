@@ -58,7 +58,7 @@ def write_start(path, numbers, positions, pairs, name):
         topology.addBond(atoms[i], atoms[j])
     text = io.StringIO()
     app.PDBFile.writeFile(topology, positions * unit.angstrom, text)
-    path.write_text(text.getvalue())
+    path.write_text(text.getvalue(), encoding="utf-8")
 
 
 def langevin_and_nve(model, start, directory, temperature, picoseconds, seed):
@@ -80,8 +80,8 @@ def langevin_and_nve(model, start, directory, temperature, picoseconds, seed):
     langevin, nve : Run
     """
     n_steps = max(simulate.INTERVAL * 20, round(picoseconds * unit.picosecond / simulate.TIMESTEP))
-    # OpenMM takes a seed of zero for "choose one".
-    simulation = simulate.build_simulation(model, start, temperature * unit.kelvin, seed + 1)
+    # OpenMM's seeds have 32 bits, and zero means "choose one".
+    simulation = simulate.build_simulation(model, start, temperature * unit.kelvin, 1 + seed % (2**31 - 1))
     langevin = _recorded(simulation, n_steps, directory / "langevin")
     nve = _recorded(simulate.at_constant_energy(simulation), n_steps, directory / "nve")
     return langevin, nve

@@ -2,7 +2,9 @@
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
+from scipy.special import stdtrit
 
+_BLOCKS = 5
 BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
 
 
@@ -44,7 +46,7 @@ def bond_lengths(numbers, pairs, positions):
 
 
 def energy_drift(time, total, n_atoms):
-    """Return the slope of the total energy by least squares, its standard error, and the scatter about it.
+    """Return the slope of the total energy by least squares, its error, and the scatter about it.
 
     Parameters
     ----------
@@ -55,8 +57,8 @@ def energy_drift(time, total, n_atoms):
     Returns
     -------
     slope, error : float
-        meV per atom and nanosecond. The error is that of a line through the means of ten parts of the run, since
-        neighboring points are correlated.
+        meV per atom and nanosecond. The error is the half width of the 95 % interval of a line through the means of
+        five parts of the run: neighboring points are correlated, and so are means of many short parts.
     scatter : float
         Root mean square deviation from the line, meV.
     """
@@ -64,12 +66,13 @@ def energy_drift(time, total, n_atoms):
     slope, level = np.polyfit(time, total, 1)
     residual = total - (level + slope * time)
     # Means of blocks are nearly independent; the error of a slope through them is that of ordinary least squares.
-    blocks = min(10, len(time) // 2)
+    blocks = min(_BLOCKS, len(time) // 2)
     means = [
         (part.mean(), t.mean()) for part, t in zip(*(np.array_split(a, blocks) for a in (residual, time)), strict=True)
     ]
     block_residual, block_time = np.array(means).T
     spread = np.sum((block_time - block_time.mean()) ** 2)
     error = np.sqrt(np.sum(block_residual**2) / max(blocks - 2, 1) / spread)
+    error *= stdtrit(max(blocks - 2, 1), 0.975)
     to_mev_per_atom_ns = 1e3 * 1e3 / n_atoms
     return slope * to_mev_per_atom_ns, error * to_mev_per_atom_ns, 1e3 * float(np.sqrt(np.mean(residual**2)))

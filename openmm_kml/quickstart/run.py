@@ -52,6 +52,7 @@ class Results:
 
     molecule: object
     theory: str
+    bundled: bool
     counts: dict
     fit_report: dict
     errors: dict
@@ -156,6 +157,7 @@ def _steps(work, settings, seed, data, n_threads, say):
     results = Results(
         molecule=molecules,
         theory=_theory(path),
+        bundled=not data,
         counts=counts,
         fit_report=fit.report,
         errors=errors,

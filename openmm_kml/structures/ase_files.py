@@ -41,12 +41,14 @@ def read_frames(path, progress):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             bar = {"disable": not progress, "delay": 2.0, "leave": False, "unit": " frames", "dynamic_ncols": True}
-            frames.extend(tqdm(iread(path, index=":"), f"reading {path.name}", **bar))
+            frames.extend(tqdm(iread(path, index=":", do_not_split_by_at_sign=True), f"reading {path.name}", **bar))
     # ASE's readers raise errors of every kind on files they do not understand, OSError without a number among them.
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         text = " ".join(str(error).split()) or type(error).__name__
+        if type(error).__name__ == "UnknownFileTypeError":
+            text = "it is of no format that it knows"
         where = f" after frame {len(frames)}" if frames else ""
         raise DataError(f"{path} cannot be read by ASE{where}: {text}") from None
     if not frames:

@@ -67,6 +67,9 @@ class MoleculeSet:
             raise DataError(f"atomic numbers must be a list of at least one number; shape {numbers.shape} came")
         if numbers.min() < 1 or numbers.max() > 118:
             raise DataError(f"atomic numbers lie between 1 and 118; {numbers.min()} to {numbers.max()} came")
+        if not np.array_equal(numbers, self.numbers):
+            fraction = next(z for z, whole in zip(self.numbers, numbers, strict=True) if z != whole)
+            raise DataError(f"atomic numbers must be whole; {fraction} came")
         positions = _locked(self.positions, np.float64, "positions")
         n = len(numbers)
         if positions.ndim != 3 or positions.shape[1:] != (n, 3):

@@ -16,7 +16,7 @@ import numpy as np
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.threads import workers
 
-_CHUNK_BYTES = 2**20  # T of one chunk of points stays in the second-level cache
+CHUNK_BYTES = 2**20  # T of one chunk of points stays in the second-level cache
 
 
 def matrix_size(n_train, n_atoms, energies):
@@ -73,7 +73,7 @@ def kernel_matrix(geometry, kernel, length_scale, amplitude=1.0, energies=True, 
     K = np.empty((size, size), order="F") if out is None else out
     points = _Points(geometry)
     scale = kernel.scale(length_scale)
-    step = max(1, _CHUNK_BYTES // (8 * geometry.n_pairs * m))
+    step = max(1, CHUNK_BYTES // (8 * geometry.n_pairs * m))
     first = n_train * m
     # One row of K is one element in each of many pages: the energy rows are gathered apart and moved in at the end.
     energy_rows = np.empty((n_train, first)) if energies else None
@@ -125,7 +125,7 @@ def kernel_columns(geometry, kernel, length_scale, columns, amplitude=1.0, energ
     scale = kernel.scale(length_scale)
     is_force = columns < n_train * m
     owner = np.where(is_force, columns // m, columns - n_train * m)
-    step = max(1, 8 * _CHUNK_BYTES // (8 * geometry.n_pairs * m))
+    step = max(1, 8 * CHUNK_BYTES // (8 * geometry.n_pairs * m))
     for start in range(0, n_train, step):
         part = slice(start, min(start + step, n_train))
         count = part.stop - part.start

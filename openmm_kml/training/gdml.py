@@ -12,7 +12,7 @@ from openmm_kml.training.model import Model, Problem
 from openmm_kml.training.options import GDMLOptions
 from openmm_kml.training.permutations import check_permutations, describe_group
 from openmm_kml.training.symmetries import find_symmetries
-from openmm_kml.training.trainer import train_default, train_published
+from openmm_kml.training.trainer import LEAST_FOR_ARD, train_default, train_published
 from openmm_kml.weights import Weights
 
 
@@ -52,13 +52,16 @@ def fit_gdml(train, validation, options=None):
     Raises
     ------
     DataError
-        If the sets are empty, lack forces, differ in their atoms or hold a number that is not finite.
+        If the sets are empty, lack forces or the energies asked for, differ in their atoms or hold a number that is not
+        finite.
     TrainingError
         If the direct solver needs more memory than there is, or the kernel matrix is not positive definite.
     """
     options = options or GDMLOptions()
     started = time.perf_counter()
     check_data(train, validation)
+    if train.energies is None and options.energies is True:
+        raise DataError("the training set has no energies to train on; leave out energies=True (--energies)")
     notes = []
     n_threads = options.resolved_threads()
     with threadpool_limits(1):  # threads are our own: openmm_kml.training.threads
@@ -69,6 +72,7 @@ def fit_gdml(train, validation, options=None):
     if train.energies is None:
         notes.append("no energies were given: trained on forces alone, the energy offset is 0")
     model = outcome.model
+    notes += outcome.notes + _without_effect(options, model, outcome.solver)
     n_atoms = len(train.numbers)
     report = {
         "program": program_version(),
@@ -132,6 +136,18 @@ def _symmetries(train, options, notes):
         notes += found
         return group
     return check_permutations(options.symmetries, train.numbers)
+
+
+def _without_effect(options, model, solver):
+    """Return notes on options that were given and changed nothing."""
+    notes = []
+    if options.ard and model.hyperparameters.descriptor_weights is None:
+        few = len(model.problem) < LEAST_FOR_ARD
+        reason = f"they take at least {LEAST_FOR_ARD} training points" if few else "without them validation was better"
+        notes.append(f"the model has no weights of pairs: {reason}")
+    if options.checkpoint is not None and solver["name"] == "direct":
+        notes.append("the checkpoint was not used: it is for the iterative solver, and this was the direct solver")
+    return notes
 
 
 def _explain(outcome, validation, preset):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from openmm_kml.errors import DataError
 from openmm_kml.structures import split
 from openmm_kml.training.gdml import fit_gdml
 from openmm_kml.training.options import GDMLOptions
@@ -35,14 +36,19 @@ def learning_curve(molecules, sizes, options=None, n_validation=200, n_test=None
     Raises
     ------
     DataError
-        If there are fewer frames than asked for.
+        If there are fewer frames than asked for, or none is left for the test.
     """
     options = options or GDMLOptions()
-    sizes, seeds = sorted(sizes), list(seeds)
+    sizes, seeds = sorted(set(sizes)), list(seeds)
     results = []
     with progress_bar(len(sizes) * len(seeds), "learning curve", options.progress, " models") as bar:
         for seed in seeds:
             pool, validation, test = split(molecules, sizes[-1], n_validation, n_test, seed=seed)
+            if len(test) == 0:
+                raise DataError(
+                    f"none of the {len(molecules)} frames is left for the test; ask for fewer training or validation "
+                    "frames"
+                )
             for size in sizes:
                 fit = fit_gdml(pool[:size], validation, replace(options, seed=seed))
                 results.append(

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from openmm_kml.errors import TrainingError
-from openmm_kml.training.assembly import matrix_size
+from openmm_kml.training.assembly import CHUNK_BYTES, matrix_size
 
 _CGROUP = Path("/sys/fs/cgroup")
 _BASE = 200 * 2**20  # interpreter, libraries, caches of chunks
 
 
-def estimate_memory(n_train, n_atoms, energies=True):
+def estimate_memory(n_train, n_atoms, energies=True, n_permutations=1, n_threads=1):
     """Return the peak memory of the direct solver in bytes.
 
     The kernel matrix is assembled, factorized and, for the next regularization, restored in one square array: its
@@ -21,13 +21,18 @@ def estimate_memory(n_train, n_atoms, energies=True):
     n_train, n_atoms : int
     energies : bool
         Whether energies are trained too.
+    n_permutations, n_threads : int
+        Each thread permutes the Jacobian of one point and its differences to a chunk of points.
     """
     size = matrix_size(n_train, n_atoms, energies)
     n_pairs = n_atoms * (n_atoms - 1) // 2
     jacobians = n_train * n_pairs * (3 * n_atoms + 8)
     panel = 3 * size * min(size, 512)
     energy_rows = n_train * n_train * 3 * n_atoms if energies else 0
-    return 8 * (size * size + jacobians + max(panel, energy_rows)) + _BASE
+    m = 3 * n_atoms
+    chunk = min(n_train, 1 + CHUNK_BYTES // (8 * max(1, n_pairs) * m))
+    permuted = n_threads * n_permutations * (n_pairs * m + 2 * chunk * (n_pairs + m))
+    return 8 * (size * size + jacobians + max(panel, energy_rows) + permuted) + _BASE
 
 
 def iterative_memory(n_rows, n_columns):
@@ -73,10 +78,14 @@ def check_memory(needed, limit, n_train, n_atoms):
     if needed > allowed:
         what = "available" if limit is None else "allowed"
         raise TrainingError(
-            f"the direct solver needs {needed / 1e9:.1f} GB for {n_train} training points of {n_atoms} atoms, but "
-            f"{allowed / 1e9:.1f} GB are {what}: use the iterative solver (solver='iterative', --solver iterative) or "
+            f"the direct solver needs {_size(needed)} for {n_train} training points of {n_atoms} atoms, but "
+            f"{_size(allowed)} are {what}: use the iterative solver (solver='iterative', --solver iterative) or "
             "fewer training points"
         )
+
+
+def _size(n_bytes):
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.3g} MB"
 
 
 def _physical_memory():

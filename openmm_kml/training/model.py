@@ -9,7 +9,10 @@ from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.training.assembly import mean_force_diagonal
 from openmm_kml.training.geometry import build_geometry
 from openmm_kml.training.prediction import Coefficients, predict
+from openmm_kml.training.threads import pieces
 from openmm_kml.weights import GDMLTerm
+
+_CHUNK_BYTES = 64 * 2**20  # of structures predicted at a time
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,12 @@ class Model:
 
     def predict(self, positions):
         """Return energies (M,) in eV and forces (M, n_atoms, 3) in eV/Å."""
+        # A hundred thousand frames of aspirin at once would take gigabytes of derivatives of pairs.
+        step = max(1, _CHUNK_BYTES // (8 * 10 * positions.shape[1] ** 2))
+        parts = [self._predict(positions[part]) for part in pieces(len(positions), step) or [slice(0)]]
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+    def _predict(self, positions):
         query = self.problem.geometry(self.hyperparameters, positions)
         kernel = KERNELS[self.hyperparameters.kernel]
         energies, gradients = predict(

@@ -85,7 +85,13 @@ def check_permutations(permutations, numbers):
 
 
 def generators(group):
-    """Return a small set of members that generates the group, those that move the fewest atoms first."""
+    """Return a small set of members that generates the group, those that move the fewest atoms first.
+
+    Raises
+    ------
+    ValueError
+        If products of the rows are missing among them.
+    """
     group = np.asarray(group)
     moved = (group != np.arange(group.shape[1])).sum(axis=1)
     order = np.lexsort((np.arange(len(group)), moved))
@@ -95,7 +101,13 @@ def generators(group):
             break
         if tuple(row.tolist()) not in closed:
             chosen.append(row)
-            closed = {tuple(member.tolist()) for member in close_group(np.array(chosen), len(group))}
+            try:
+                members = close_group(np.array(chosen), len(group))
+            except TrainingError:
+                raise ValueError(
+                    f"the {len(group)} permutations are no group: products of them are missing; make the model again"
+                ) from None
+            closed = {tuple(member.tolist()) for member in members}
     return np.array(chosen, dtype=np.intp).reshape(len(chosen), group.shape[1])
 
 

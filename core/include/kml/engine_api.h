@@ -56,7 +56,8 @@ typedef struct kml_engine_api {
      * @param numbers    IN  (n_atoms,) atomic numbers; may be NULL for a one-molecule potential
      * @param cell       IN  (3, 3) rows are lattice vectors, Å; NULL without periodicity
      * @param pbc        IN  (3,) whether each lattice vector repeats the structure; NULL without periodicity
-     * @param n_threads  OpenMP threads, at least 1; the digits depend on it (not with local terms), and on nothing else
+     * @param n_threads  OpenMP threads, at least 1, or 0 to let the engine choose by the amount of work; the last
+     * digits depend on it (not with local terms) and on the instruction set
      * @param energy     OUT eV
      * @param forces     OUT (n_atoms, 3), eV/Å, overwritten; NULL when not wanted
      * @param virial     OUT (3, 3), eV, overwritten; NULL when not wanted

@@ -23,8 +23,11 @@ struct kml_potential {
     bool is_local() const { return !local.empty(); }
     /** Floating-point operations of one evaluation, for local terms roughly. */
     double operations(long n_atoms) const;
-    /** Threads that are worth starting for this many operations: one below some 50 µs of work. */
-    static int useful_threads(int n_threads, double operations);
+    /**
+     * Threads that are worth starting for this many operations: as many as asked for, but one below some 50 µs of work;
+     * with n_threads = 0 as many as there are cores, but one below some 500 µs.
+     */
+    static int useful_threads(int n_threads, int cores, double operations);
 };
 
 /** Scratch memory: one lane for each thread, and a shared part. */
@@ -48,6 +51,13 @@ kml_potential* open_potential(const void* data, size_t size, const char* isa, ch
 void close_potential(kml_potential* potential) noexcept;
 kml_workspace* new_workspace() noexcept;
 void free_workspace(kml_workspace* workspace) noexcept;
+
+/**
+ * Threads to start for work that is divided among n: n, or one in a process that was forked after some were started.
+ * OpenMP's threads do not survive a fork, and the child would wait for them for ever. The work is divided among n all
+ * the same, so that no digit changes.
+ */
+int team_size(int n) noexcept;
 
 /** Find a value that is not finite among the results. */
 Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,

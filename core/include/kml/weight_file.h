@@ -22,7 +22,7 @@ struct GDMLTerm {
     size_t n_train = 0, n_entries = 0, n_permutations = 0;
     std::vector<double> descriptor_weights;      // (D,)
     std::vector<double> training_descriptors;    // (N, D), Å^-p
-    std::vector<double> descriptor_coefficients; // (N, D), eV Å^p
+    std::vector<double> descriptor_coefficients; // (N, D), eV Å^-p
     std::vector<double> energy_coefficients;     // (N,), eV; empty without
     std::vector<int32_t> permutations;           // (P, n_atoms)
 };

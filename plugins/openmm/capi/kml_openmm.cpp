@@ -50,8 +50,6 @@ int kml_openmm_set_engine(const kml_engine_api* table, char* error, size_t error
     return guarded(error, error_size, [&] { setEngine(table); });
 }
 
-void kml_openmm_set_default_threads(int n_threads) { setDefaultThreads(n_threads); }
-
 int kml_openmm_is_kml_force(const void* force) {
     return dynamic_cast<const KMLForce*>(static_cast<const OpenMM::Force*>(force)) != nullptr;
 }

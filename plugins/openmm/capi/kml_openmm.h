@@ -22,9 +22,6 @@ KML_EXPORT int kml_openmm_get_warning(int index, char* text, size_t size);
 /** Hand over the engine's function table, which must live as long as the process. */
 KML_EXPORT int kml_openmm_set_engine(const kml_engine_api* table, char* error, size_t error_size);
 
-/** Set the threads of forces that leave them open. */
-KML_EXPORT void kml_openmm_set_default_threads(int n_threads);
-
 /** Whether an OpenMM::Force is a KMLForce. */
 KML_EXPORT int kml_openmm_is_kml_force(const void* force);
 

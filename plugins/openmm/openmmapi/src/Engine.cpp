@@ -12,7 +12,6 @@ using namespace std;
 namespace {
 
 atomic<const kml_engine_api*> engine{nullptr};
-atomic<int> defaultThreads{1};
 
 // Longest sentence taken from the engine.
 constexpr size_t ERROR_SIZE = 1024;
@@ -47,8 +46,6 @@ const kml_engine_api& OpenMMKML::getEngine() {
         throw OpenMMException("KMLForce: no engine is loaded; import openmm_kml.interfaces.openmm in Python first");
     return *table;
 }
-
-void OpenMMKML::setDefaultThreads(int threads) { defaultThreads = max(1, threads); }
 
 double OpenMMKML::getScale(ContextImpl& context, const string& scaleParameter) {
     if (scaleParameter.empty())
@@ -115,8 +112,7 @@ Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
     : model(force.getModel()), workspace(getEngine().new_workspace(model.get()), getEngine().free_workspace),
       particles(resolveParticles(force, model.numAtoms(), numSystemParticles)),
       numbers(resolveNumbers(force, model, particles)), allParticles(force.getParticles().empty()),
-      periodic(force.usesPeriodicBoundaryConditions()),
-      numThreads(force.getNumThreads() > 0 ? force.getNumThreads() : (int)defaultThreads),
+      periodic(force.usesPeriodicBoundaryConditions()), numThreads(force.getNumThreads()),
       coordinates(3 * particles.size()), gradient(3 * particles.size()) {
     if (workspace == nullptr)
         throw OpenMMException("KMLForce: no memory is left for the scratch space of the model");

@@ -129,9 +129,8 @@ double DeviceModel::evaluate(const double* query, vector<double>& sum) const {
     return double(energy);
 }
 
-double DeviceModel::singlePrecisionError() const {
+bool DeviceModel::needsDoublePrecision(double tolerance) const {
     const size_t D = numEntries;
-    double errors = 0, norms = 0;
     for (int k = 0; k < min(PRECISION_QUERIES, numPoints); k++) {
         // Neighbors in the list are independent samples in general. A single point is its own neighbor.
         const size_t first = size_t(k) * numPoints / PRECISION_QUERIES, second = (first + 1) % numPoints;
@@ -140,13 +139,16 @@ double DeviceModel::singlePrecisionError() const {
             query[d] = 0.5 * (points[first * D + d] + points[second * D + d]);
         evaluate<float>(query.data(), single);
         evaluate<double>(query.data(), exact);
+        double error = 0, norm = 0;
         for (size_t d = 0; d < D; d++) {
-            errors += (single[d] - exact[d]) * (single[d] - exact[d]);
-            norms += exact[d] * exact[d];
+            error += (single[d] - exact[d]) * (single[d] - exact[d]);
+            norm += exact[d] * exact[d];
         }
+        // Written so that an error that is not a number counts as large.
+        if (!(sqrt(error) <= tolerance * sqrt(norm)))
+            return true;
     }
-    // Written so that an error that is not a number counts as large.
-    return errors <= norms ? (norms > 0 ? sqrt(errors / norms) : 0.0) : 1.0;
+    return false;
 }
 
 double DeviceModel::typicalEnergy() const {

@@ -23,12 +23,13 @@ struct DeviceModel {
     std::vector<int> inverse;               // (P, D) its inverse
 
     /**
-     * Relative error (root mean square) of dE/dq in single precision, measured half-way between training points.
+     * Whether single precision would spoil dE/dq by more than a relative error (root mean square) of `tolerance`.
+     * Measured half-way between training points.
      *
      * The terms of a gradient-domain sum may be many orders of magnitude larger than the sum: a model fitted with next
      * to no regularization loses all digits in single precision, and no property of its header tells so.
      */
-    double singlePrecisionError() const;
+    bool needsDoublePrecision(double tolerance) const;
 
     /**
      * Energy, without the offset, at the first training point, eV: a reference from which other structures' energies

@@ -16,7 +16,8 @@ namespace {
 // These three repeat gdml.cc.
 constexpr int GROUP = 256;
 constexpr int PANEL = 32;
-constexpr int MAX_ROWS = 8; // more need more registers and local memory than small devices have
+constexpr int GROUPS_OF_UNIT = 6; // work groups that OpenMM starts for each multiprocessor of a device
+constexpr int MAX_ROWS = 8;       // more need more registers and local memory than small devices have
 
 // Relative error that single precision may cause: a few times its rounding. Above it the model is evaluated in double
 // precision. Models fitted to data are far above it (docs/device_kernels.md).
@@ -53,7 +54,7 @@ GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, int
     : cc(cc), hasDerivative(hasDerivative), hasEnergyCoefficients(!model.energyCoefficients.empty()),
       power(model.power), energyShift(model.typicalEnergy()), numMolecules(numMolecules), numAtoms(model.numAtoms),
       numEntries(model.numEntries), numPermutations(model.numPermutations), numPoints(model.numPoints) {
-    doublePrecision = cc.getUseDoublePrecision() || model.singlePrecisionError() > SINGLE_PRECISION_TOLERANCE;
+    doublePrecision = cc.getUseDoublePrecision() || model.needsDoublePrecision(SINGLE_PRECISION_TOLERANCE);
     if (doublePrecision && !cc.getSupportsDoublePrecision())
         throw OpenMMException("KMLForce: this model needs double precision, which the device lacks");
     if (!cc.getSupports64BitGlobalAtomics())
@@ -71,12 +72,14 @@ void GDMLDeviceTerm::chooseLayout() {
     while (rows < allRows && rows < MAX_ROWS)
         rows *= 2;
 
-    // Fill the device: OpenMM starts at most this many work groups, some four for each multiprocessor. A small model
-    // takes smaller tiles; a large one larger blocks, which save reductions.
+    // OpenMM starts at most `groups` work groups. Smaller tiles keep more multiprocessors busy, but each tile reads the
+    // whole model again: they shrink while there is still one job at most for each multiprocessor.
     const int groups = cc.getNumThreadBlocks();
-    while (rows > 1 && ceilDivide(int(allRows), rows) * double(ceilDivide(numPoints, PANEL)) < 0.25 * groups)
+    const double units = max(1, groups / GROUPS_OF_UNIT);
+    while (rows > 1 && ceilDivide(int(allRows), rows / 2) * double(ceilDivide(numPoints, PANEL)) <= units)
         rows /= 2;
     numTiles = ceilDivide(int(allRows), rows);
+    // With work to spare, larger blocks save reductions.
     panels = double(numTiles) * ceilDivide(numPoints, 2 * PANEL) >= 2.0 * groups ? 2 : 1;
     numBlocks = ceilDivide(numPoints, panels * PANEL);
     blocksPerSlice = ceilDivide(numBlocks, max(1, min(numBlocks, groups / numTiles)));

@@ -60,7 +60,7 @@ public:
     void addEnergyParameterDerivative(const std::string& name);
     bool hasEnergyParameterDerivative() const { return scaleDerivative; }
 
-    /** OpenMP threads of one evaluation; 0 stands for all cores, and one where the work is small. */
+    /** OpenMP threads of one evaluation; 0 lets the engine choose by the amount of work. */
     int getNumThreads() const { return numThreads; }
     void setNumThreads(int threads);
 

@@ -21,9 +21,6 @@ void setEngine(const kml_engine_api* table);
 /** The engine of this process. @throws OpenMMException  if none was set */
 const kml_engine_api& getEngine();
 
-/** Set the threads of a force that leaves them open; 1 until then. The engine takes fewer where the work is small. */
-void setDefaultThreads(int threads);
-
 /**
  * The factor of the energy in a Context: 1, or the value of the scale parameter if it has a name.
  *
