@@ -35,7 +35,7 @@ def triple_energy(r_ij, r_ik, r_jk, cutoff=CUTOFF):
 
 def _projection(start, end, n, ends_in_zero):
     """Return points of an axis, and the matrix that makes B-spline coefficients of values there."""
-    r = np.linspace(start, end, 8 * n + 1)[: -1 if ends_in_zero else None]
+    r = np.linspace(start, end, 3 * n + 1)[: -1 if ends_in_zero else None]
     index, values, _ = bspline_values(r, start, (end - start) / n, n)
     matrix = np.zeros((len(r), n + 3))
     np.put_along_axis(matrix, index[:, None] + np.arange(4), values, axis=1)

@@ -257,7 +257,6 @@ WRONG = {
     "NULL without another style": ((SILICA, "pair_coeff * * model.safetensors O NULL"), "pair coeffs are not set"),
     "arguments": (("pair_style kml", "pair_style kml 5.0"), "takes no arguments"),
     "other units": (("units metal", "units lj"), "'units metal' or 'units real'; 'lj' was chosen"),
-    "no ids": (("read_data", "atom_modify id no\nread_data"), "atom"),
 }
 
 
@@ -268,6 +267,23 @@ def test_wrong_input_is_refused_with_a_sentence(case, tmp_path):
     deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
     assert old in deck
     refused(tmp_path, deck.replace(old, new, 1) + OUTPUT, words)
+
+
+def test_atoms_without_ids_are_refused(tmp_path):
+    save(LOCAL_MODELS["pairs of silicon"], tmp_path / "model.safetensors")
+    deck = f"""{plugin_line()}
+units metal
+atom_modify id no
+lattice diamond 5.4
+region box block 0 2 0 2 0 2
+create_box 1 box
+create_atoms 1 box
+mass 1 28
+pair_style kml
+pair_coeff * * model.safetensors Si
+run 0
+"""
+    refused(tmp_path, deck, "needs atom ids")
 
 
 def refused(folder, deck, words, ranks=2):
