@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nbody_cases import TRICLINIC, frames, labeled, weights_of
 
-from openmm_kml.errors import DataError
+from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.local_terms import RepulsionTerm
 from openmm_kml.metrics import structure_errors
 from openmm_kml.reference import evaluate_structure
@@ -320,3 +320,9 @@ def test_cells_smaller_than_the_cutoff_train():
     structures = frames(11, 6, (14,), cell=0.5 * TRICLINIC)
     fit = fit_nbody(labeled(structures, drawn_model(structures, options)), None, options)
     assert fit.report["triples_per_atom"] > 1
+
+
+def test_more_splines_than_memory_are_refused(binary):
+    structures, options, _ = binary
+    with pytest.raises(TrainingError, match="choose a smaller cutoff3, a larger spacing3"):
+        fit_nbody(structures, None, replace(options, spacing3=0.02))

@@ -10,7 +10,17 @@ from scipy.linalg import qr, solve_triangular
 
 from openmm_kml.errors import TrainingError
 
-_BLOCK = 4096  # rows gathered before a factorization; twice the columns if that is more
+_BLOCK = 4096  # rows gathered before a factorization; as many as columns if that is more
+
+
+def block_rows(n_columns):
+    """Return the number of rows that are gathered before a factorization."""
+    return max(_BLOCK, n_columns)
+
+
+def memory(n_columns):
+    """Return the peak memory in bytes of a least-squares problem: gathered rows, their stack, and its factor."""
+    return 8 * n_columns * (3 * block_rows(n_columns) + 3 * n_columns)
 
 
 class StackedQR:
@@ -25,7 +35,7 @@ class StackedQR:
     def __init__(self, n_columns):
         self.n_columns = n_columns
         self.n_rows = 0
-        self._block = max(_BLOCK, 2 * n_columns)
+        self._block = block_rows(n_columns)
         self._pieces, self._waiting = [], 0
 
     def add(self, rows):

@@ -8,15 +8,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from openmm_kml.elements import symbol
-from openmm_kml.errors import DataError
+from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
 from openmm_kml.metrics import structure_errors
 from openmm_kml.reference import evaluate_structure
+from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
 from openmm_kml.training.nbody.selection import first_guess, likelihood_loss, search, validation_loss
-from openmm_kml.training.nbody.solve import Posterior, solve
+from openmm_kml.training.nbody.solve import Posterior, memory, solve
 from openmm_kml.training.nbody.survey import repulsion_switch, shell_warning, survey
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import Weights
@@ -91,6 +92,7 @@ class _Training:
         self.elements = found.elements
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
+        self._check_memory()
         self.known = self._known_atom_energies()
         labels = self._labels(self.train)
         self.center = self._energy_center(labels)
@@ -119,6 +121,7 @@ class _Training:
             "triples_per_atom": reduced.n_triples / self.train.n_atoms,
             "grids": _describe_grids(basis),
             "n_columns": basis.n_columns,
+            "memory": memory(basis.n_columns),
             "n_rows": n_rows,
             "n_train": len(self.train),
             "n_validation": 0 if self.validation is None else len(self.validation),
@@ -134,6 +137,15 @@ class _Training:
         now = time.perf_counter()
         self.seconds[name] = now - self.clock
         self.clock = now
+
+    def _check_memory(self):
+        """Raise `TrainingError` if there are more splines than memory for them."""
+        needed, free = memory(self.basis.n_columns), available_memory()
+        if needed > free:
+            raise TrainingError(
+                f"{self.basis.n_columns} splines need {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are "
+                "free; choose a smaller cutoff3, a larger spacing3, compact triangles or fewer elements"
+            )
 
     def _known_atom_energies(self):
         """Return energies of isolated atoms by atomic number: those given, and those of frames of one lonely atom."""
