@@ -4,8 +4,8 @@
         --cutoff3 3.5 5.0 --output nbody.json
 
 Beside each model stands the same spline basis without the Gaussian-process prior: a ridge on the coefficients, its
-strength chosen by the marginal likelihood, too. Each result is written as soon as it is there, and what is there already
-is not done again.
+strength chosen by the marginal likelihood, too. Each result is written as soon as it is there, and what is there
+already is not done again.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def fit(method, train, options):
 def table(results):
     """Return the Markdown table."""
     lines = [
-        "| data | cutoff3, Å | frames | fit | energy MAE, meV/atom | force MAE, meV/Å | force RMSE | triples/atom | seconds |",
+        "| data | cutoff3, Å | frames | fit | energy MAE, meV/atom | force MAE, meV/Å | RMSE | triples | seconds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for entry in results.values():

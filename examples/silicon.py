@@ -140,6 +140,7 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("silicon.safetensors"))
     parser.add_argument("--frames", type=int, default=15, help="of each temperature")
     parser.add_argument("--steps", type=int, default=60, help="of dynamics between two frames")
+    parser.add_argument("--spacing3", type=float, default=0.3, help="of the splines of three bodies, Å")
     parser.add_argument("--melt-frames", type=int, default=40, help="for the pair distributions")
     arguments = parser.parse_args()
 
@@ -147,7 +148,9 @@ def main():
     print(f"reference: {structures.describe()}")
     train, _, test = split_structures(structures, len(structures) // 2, 0)
     # The published functions end at 3.77 Å; a little more lets the model find that out.
-    options = NBodyOptions(cutoff2=4.2, cutoff3=4.0, noise_energy=1e-3, noise_force=0.01, noise_virial=0.01)
+    options = NBodyOptions(
+        cutoff2=4.2, cutoff3=4.0, spacing3=arguments.spacing3, noise_energy=1e-3, noise_force=0.01, noise_virial=0.01
+    )
     fit = fit_nbody(train, None, options)
     save(fit.weights, arguments.output)
     chosen = fit.report["hyperparameters"]
