@@ -78,7 +78,7 @@ def _nbody(args):
 
     names = ("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    options = NBodyOptions(compact=args.compact, n_threads=args.threads, progress=not args.quiet, **given)
+    options = NBodyOptions(compact=args.compact, n_threads=args.threads or 1, progress=not args.quiet, **given)
     # The marginal likelihood chooses the hyperparameters: no frame is lost to validation.
     return nbody_learning_curve(read_structure_data(args), args.sizes, options, 0, args.n_test, args.seeds)
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from openmm_kml.cli.common import add_data_options, add_threads_option, natural, positive_float
+from openmm_kml.cli.common import add_data_options, natural, positive_float, positive_int
 
 _KERNELS = ("squared_exponential", "matern52", "matern72", "matern92")
 
@@ -50,7 +50,7 @@ def add_nbody_options(parser):
         choices=("likelihood", "validation"),
         help="what chooses the hyperparameters (default: likelihood)",
     )
-    add_threads_option(group)
+    group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of linear algebra (default: 1)")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")
 
 

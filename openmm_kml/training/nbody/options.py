@@ -1,6 +1,5 @@
 """Options of the two- and three-body trainer."""
 
-import os
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -45,8 +44,8 @@ class NBodyOptions:
         Atomic number -> energy of the isolated atom, eV. By default from frames of one lonely atom, else fitted.
     repulsion : bool
         Subtract screened nuclear repulsion before the fit; switch it off for beads that are not atoms.
-    n_threads : int, optional
-        Of the linear algebra; all processors that the process may use when None.
+    n_threads : int
+        Of the linear algebra. Its threads spin while they wait: on a busy machine two of them were slower by ten.
     progress : bool
     """
 
@@ -71,17 +70,17 @@ class NBodyOptions:
     virials: bool = True
     atom_energies: dict | None = None
     repulsion: bool = True
-    n_threads: int | None = None
+    n_threads: int = 1
     progress: bool = True
 
     def __post_init__(self):
         _check_choice("kernel", self.kernel, tuple(KERNELS))
         _check_choice("selection", self.selection, SELECTIONS)
-        positive = ("cutoff2", "spacing2", "spacing3", "cutoff_width", "inner_margin")
+        positive = ("cutoff2", "spacing2", "spacing3", "cutoff_width", "inner_margin", "n_threads")
         noises = ("noise_energy", "noise_force", "noise_virial")
         for name in (*positive, *noises):
             _check_positive(name, getattr(self, name))
-        for name in ("length_scale2", "length_scale3", "amplitude2", "amplitude3", "n_threads"):
+        for name in ("length_scale2", "length_scale3", "amplitude2", "amplitude3"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
         if self.cutoff3 != 0:
@@ -96,12 +95,6 @@ class NBodyOptions:
         """Return the noises of energies, forces and virials of a group."""
         factors = np.broadcast_to(np.asarray(self.group_noise.get(group, 1.0), dtype=float), 3)
         return factors * (self.noise_energy, self.noise_force, self.noise_virial)
-
-    def resolved_threads(self):
-        """Return the number of threads to use."""
-        if self.n_threads is not None:
-            return int(self.n_threads)
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def as_dict(self):
         """Return the options that decide the result, as JSON-able values."""

@@ -63,7 +63,7 @@ def fit_nbody(train, validation=None, options=None):
         If the sets lack what is to be trained on, hold unknown elements or fused atoms, or do not support a cutoff.
     """
     options = options or NBodyOptions()
-    with threadpool_limits(options.resolved_threads()):
+    with threadpool_limits(int(options.n_threads)):
         return _Training(train, validation, options).run()
 
 
