@@ -17,6 +17,10 @@ static bool feed(const unsigned char* data, size_t size) {
             std::abort(); // a refusal without a reason
         return false;
     }
+    if (potential->is_local()) {
+        kml::close_potential(potential);
+        return true;
+    }
     const size_t n = potential->species.size();
     std::vector<double> r(3 * n), f(3 * n), v(9);
     for (size_t k = 0; k < 3 * n; ++k)
