@@ -179,7 +179,9 @@ class _Training:
 
     def _energy_center(self, labels):
         """Return a first estimate of the unknown one-body energies, shape (n_elements,), eV."""
-        pairs = [(frame, label.energy) for frame, label in zip(self.train, labels, strict=True) if label.energy]
+        pairs = [
+            (frame, label.energy) for frame, label in zip(self.train, labels, strict=True) if label.energy is not None
+        ]
         if not pairs:
             return np.zeros(len(self.elements))
         counts = np.array([[(frame.numbers == z).sum() for z in self.elements] for frame, _ in pairs], dtype=float)
