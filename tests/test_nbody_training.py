@@ -185,6 +185,16 @@ def test_isolated_atoms_fix_the_one_body_energies(binary):
     assert given.weights.atom_energies[14] == -1.5
 
 
+def test_a_given_one_body_energy_is_what_the_rest_is_fitted_to(binary):
+    """Off by 0.05 eV, it is made up for by the pairs, not by a one-body energy that nobody will evaluate."""
+    options = replace(binary[1], noise_energy=1e-4, noise_force=0.1, noise_virial=0.1)
+    silicon = frames(8, 6)
+    truth = drawn_model(silicon, options)
+    silicon = labeled(silicon, truth)
+    fit = fit_nbody(silicon, None, replace(options, atom_energies={14: truth.atom_energies[14] + 0.05}))
+    assert reference_errors(fit.weights, silicon)["energy_mae_per_atom"] < 1e-3
+
+
 @pytest.mark.parametrize("numbers", [(14, 14), (14, 32), (8, 8)])
 def test_repulsion_wins_at_short_distances(binary, numbers):
     structures, options, _ = binary

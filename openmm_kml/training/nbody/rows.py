@@ -52,7 +52,7 @@ def weighted_rows(rows, labels, noises, n_atoms):
     return result
 
 
-def reduce_set(basis, structures, labels, options, description, by_kind=False):
+def reduce_set(basis, structures, labels, options, description, by_kind=False, known=()):
     """Return the `Reduced` rows of a set of structures.
 
     Parameters
@@ -65,11 +65,15 @@ def reduce_set(basis, structures, labels, options, description, by_kind=False):
         For the progress bar.
     by_kind : bool
         Keep energies, forces and virials apart.
+    known : iterable of int
+        Atomic numbers whose one-body energies are known, and subtracted from the labels: nothing is left to fit.
     """
     reduced = Reduced()
+    fixed = np.flatnonzero(np.isin(basis.elements, list(known)))
     with progress_bar(structures.n_atoms, description, options.progress, " atoms") as bar:
         for frame, label in zip(structures, labels, strict=True):
             rows = design_rows(basis, frame)
+            rows.energy[fixed] = 0.0
             reduced.n_triples += rows.n_triples
             weighted = weighted_rows(rows, label, options.noises(frame.group), len(frame))
             for kind, values in weighted.items():

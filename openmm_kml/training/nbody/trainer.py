@@ -98,7 +98,7 @@ class _Training:
         self.center = self._energy_center(labels)
         labels = self._centered(self.train, labels)
         self._lap("repulsion")
-        reduced = reduce_set(basis, self.train, labels, options, "design matrix")
+        reduced = reduce_set(basis, self.train, labels, options, "design matrix", known=self.known)
         if not reduced.factors:
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
         self._lap("design")
@@ -209,7 +209,9 @@ class _Training:
             loss = likelihood_loss(basis, options, factor, n_rows)
         else:
             labels = self._centered(self.validation, self._labels(self.validation))
-            reduced = reduce_set(basis, self.validation, labels, options, "validation rows", by_kind=True)
+            reduced = reduce_set(
+                basis, self.validation, labels, options, "validation rows", by_kind=True, known=self.known
+            )
             parts = [reduced.factors[kind] for kind in KINDS if kind in reduced.factors]
             loss = validation_loss(basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts])
         with progress_bar(None, "hyperparameters", options.progress, " trials") as bar:
