@@ -20,11 +20,12 @@ def add_parser(subparsers):
         subparsers,
         "md",
         run,
-        "run molecular dynamics of one molecule in OpenMM",
+        "run molecular dynamics in OpenMM",
         "kml md ethanol.safetensors ethanol.xyz --ensemble nvt --temperature 300 --steps 20000 -o run/\n"
         "kml md ethanol.safetensors ethanol.xyz --ensemble nvt --temperature 300 --steps 40000 -o run/ --resume",
-        "Run molecular dynamics of one molecule in OpenMM, at constant energy (nve) or temperature (nvt). A killed run "
-        "goes on with --resume; one that leaves physics is stopped and says at which step.",
+        "Run molecular dynamics in OpenMM, of one molecule or of a periodic structure, at constant energy (nve) or "
+        "temperature (nvt). A killed run goes on with --resume; one that leaves physics is stopped and says at which "
+        "step.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="weight file")
     parser.add_argument("start", type=Path, metavar="START", help="atoms and positions: .pdb, .xyz, or what ASE reads")

@@ -6,8 +6,9 @@ import numpy as np
 
 from openmm_kml.elements import symbol
 from openmm_kml.errors import KMLError
-from openmm_kml.md.start import covalent_sums
+from openmm_kml.md.start import covalent_radius, covalent_sums
 from openmm_kml.md.system import GAS_CONSTANT
+from openmm_kml.neighbors import neighbor_list
 from openmm_kml.weights import write_atomically
 
 KEPT_FRAMES = 10
@@ -26,20 +27,29 @@ class Guard:
     masses : ndarray of shape (n,), dalton
     degrees_of_freedom : int
     settings : openmm_kml.md.settings.Settings
+    molecule : bool
+        True looks at all pairs and at the bonds of a molecule; False at the neighbors in the box alone.
     """
 
-    def __init__(self, start, masses, degrees_of_freedom, settings):
+    def __init__(self, start, masses, degrees_of_freedom, settings, molecule=True):
         self._numbers = start.numbers
         self._masses = masses
         self._degrees_of_freedom = degrees_of_freedom
         self._hottest = settings.hottest
+        self._box = start.box
+        self._min_contact = settings.min_contact
+        self._molecule = molecule
+        if molecule:
+            self._set_pairs(start, settings)
+        self.frames = deque(maxlen=KEPT_FRAMES)
+
+    def _set_pairs(self, start, settings):
         self._i, self._j = np.triu_indices(len(start.numbers), 1)
         sums = covalent_sums(start.numbers, self._i, self._j)
         bonded = {tuple(bond) for bond in start.bonds}
         is_bond = np.array([pair in bonded for pair in zip(self._i.tolist(), self._j.tolist(), strict=True)], bool)
         self._longest = np.where(is_bond, settings.max_stretch * sums, np.inf)
         self._shortest = settings.min_contact * sums
-        self.frames = deque(maxlen=KEPT_FRAMES)
 
     def temperature(self, velocities):
         """Return the temperature of velocities, shape (n, 3) in nm/ps, in K."""
@@ -60,6 +70,20 @@ class Guard:
         temperature = self.temperature(velocities)
         if temperature > self._hottest:
             return f"the temperature is {temperature:.0f} K, above the bound of {self._hottest:.0f} K"
+        return self._bad_pair(positions) if self._molecule else self._bad_contact(positions)
+
+    def _bad_contact(self, positions):
+        widest = 2 * self._min_contact * max(covalent_radius(z) for z in set(self._numbers.tolist()))
+        box = {} if self._box is None else {"cell": self._box, "pbc": True}
+        i, j, _, _, distances = neighbor_list(positions, cutoff=widest, **box)
+        shortest = self._min_contact * covalent_sums(self._numbers, i, j)
+        if not (distances < shortest).any():
+            return None
+        pair = int(np.argmin(distances / shortest))
+        names = self._name(i[pair]), self._name(j[pair])
+        return f"{names[0]} and {names[1]} are {distances[pair]:.2f} Å apart, below {shortest[pair]:.2f} Å"
+
+    def _bad_pair(self, positions):
         difference = positions[self._i] - positions[self._j]
         distances = np.sqrt(np.einsum("ij,ij->i", difference, difference))
         long, close = distances > self._longest, distances < self._shortest
@@ -85,5 +109,7 @@ class Guard:
         write_atomically(path, ("\n".join(lines) + "\n").encode())
 
     def _names(self, pair):
-        first, second = int(self._i[pair]), int(self._j[pair])
-        return f"{symbol(self._numbers[first])}{first + 1}–{symbol(self._numbers[second])}{second + 1}"
+        return f"{self._name(self._i[pair])}–{self._name(self._j[pair])}"
+
+    def _name(self, atom):
+        return f"{symbol(self._numbers[atom])}{int(atom) + 1}"

@@ -66,7 +66,7 @@ class Summary:
 
 
 def run(potential, start_path, directory, settings, *, resume=False, baseline=None, progress=True):
-    """Run molecular dynamics of one molecule.
+    """Run molecular dynamics of one molecule, or of any structure under a model of local terms.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
         If the input is not right; nothing was run then.
     """
     platform = find_platform(settings.platform)
-    start = read_start(start_path)
+    start = read_start(start_path, molecule=potential.species is not None)
     particles = model_order(potential, start)
     if baseline is not None and particles != tuple(range(len(particles))):
         raise ValueError(f"with a baseline, the atoms of {start_path} must stand in the model's order; they do not")
@@ -104,7 +104,7 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     directory = Path(directory)
     if not resume:
         _prepare(directory, settings)
-    simulation = _Simulation(system, start, settings, platform, identity, directory)
+    simulation = _Simulation(system, start, settings, platform, identity, directory, potential.species is not None)
     if not resume:
         simulation.begin()
     return simulation.go_on(progress)
@@ -113,12 +113,12 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
 class _Simulation:
     """A Context, its guard and its files."""
 
-    def __init__(self, system, start, settings, platform, identity, directory):
+    def __init__(self, system, start, settings, platform, identity, directory, molecule):
         self._start, self._settings, self._identity, self._directory = start, settings, identity, directory
         self._system, self._platform = system, platform
         self._masses = np.array([system.getParticleMass(k)._value for k in range(system.getNumParticles())])
         self._dof = degrees_of_freedom(len(self._masses), settings.ensemble)
-        self._guard = Guard(start, self._masses, self._dof, settings)
+        self._guard = Guard(start, self._masses, self._dof, settings, molecule)
         self._checkpoint = directory / CHECKPOINT
 
     def begin(self):
@@ -302,6 +302,8 @@ def _identity(potential, start, particles, settings, platform, baseline):
         "order of the atoms": [int(index) for index in particles],
         "version of OpenMM": openmm.version.short_version,
     }
+    if start.box is not None:
+        result["box"] = start.box.tolist()
     if baseline is not None:
         result["baseline"] = digest(baseline)
     return json.loads(json.dumps(result))

@@ -87,7 +87,9 @@ class Settings:
         if self.ensemble == "npt":
             raise ValueError(
                 "npt is not possible for a lone molecule: it has no walls and no neighbors, so that its box would "
-                "grow or shrink without end; use nvt, or put the molecule into a solvent (openmm-ml, createMixedSystem)"
+                "grow or shrink without end; use nvt, or put the molecule into a solvent (openmm-ml, "
+                "createMixedSystem); for a periodic structure add a barostat to a System with a KMLForce "
+                "(docs/openmm.md)"
             )
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import openmm
 from openmm import app, unit
 
 from openmm_kml.elements import formula
@@ -16,30 +17,40 @@ BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent 
 
 @dataclass(frozen=True)
 class Start:
-    """A molecule to start from.
+    """A molecule, or atoms in a periodic box, to start from.
 
     Attributes
     ----------
     numbers : ndarray of int, shape (n,)
     positions : ndarray of shape (n, 3), Å
     bonds : list of (int, int)
-        Pairs i < j, found by distance.
+        Pairs i < j, found by distance; none for a model of any structure.
     topology : openmm.app.Topology
+    box : ndarray of shape (3, 3), Å, optional
+        Box vectors in OpenMM's form; None without periodicity, and for a model of one molecule.
     """
 
     numbers: np.ndarray
     positions: np.ndarray
     bonds: list
     topology: app.Topology
+    box: np.ndarray | None = None
 
 
-def read_start(path):
+def read_start(path, molecule=True):
     """Return the `Start` of a PDB, mmCIF or XYZ file, or of any other file that ASE reads; the first frame counts.
+
+    Parameters
+    ----------
+    path : path
+    molecule : bool
+        True looks for bonds, False for a periodic box instead. A box in another orientation than OpenMM's is turned,
+        and the positions with it.
 
     Raises
     ------
     DataError
-        If the file cannot be understood, or an atom has no element.
+        If the file cannot be understood, an atom has no element, or only some directions are periodic.
     OSError
         If the file cannot be opened.
     """
@@ -49,7 +60,11 @@ def read_start(path):
     suffix = path.suffix.lower()
     reader = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}.get(suffix)
     if reader is None:
-        numbers, positions = _read_with_ase(path)
+        atoms = _read_with_ase(path)
+        numbers, positions = np.array(atoms.numbers), _checked(path, np.array(atoms.positions))
+        if not molecule:
+            positions, box = _in_box(path, atoms)
+            return Start(numbers, positions, [], _topology(numbers, [], box), box)
         bonds = _bonds(numbers, positions)
         return Start(numbers, positions, bonds, _topology(numbers, bonds))
     try:
@@ -64,6 +79,10 @@ def read_start(path):
         raise DataError(f"{path}: {what}; give the element in columns 77 and 78 of its line")
     numbers = np.array([atom.element.atomic_number for atom in atoms])
     positions = np.array(file.getPositions(asNumpy=True).value_in_unit(unit.angstrom))
+    if not molecule:
+        vectors = file.topology.getPeriodicBoxVectors()
+        box = None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
+        return Start(numbers, _checked(path, positions), [], file.topology, box)
     return Start(numbers, _checked(path, positions), _bonds(numbers, positions), file.topology)
 
 
@@ -90,8 +109,11 @@ def model_order(potential, start):
     Raises
     ------
     ValueError
-        If the start is not the molecule of the model; the message shows what differs.
+        If the start is not the molecule of the model, or has elements that the model does not know.
     """
+    if potential.species is None:
+        potential.check_numbers(start.numbers)
+        return tuple(range(len(start.numbers)))
     from openmm_kml.interfaces.matching import common_permutations, find_molecules, model_graph
 
     species = np.asarray(potential.species)
@@ -122,6 +144,13 @@ def covalent_sums(numbers, i, j):
     return covalent_radii[numbers[i]] + covalent_radii[numbers[j]]
 
 
+def covalent_radius(number):
+    """Return the covalent radius of an element, Å."""
+    from ase.data import covalent_radii
+
+    return float(covalent_radii[number])
+
+
 def _bonds(numbers, positions):
     i, j = np.triu_indices(len(numbers), 1)
     distances = np.linalg.norm(positions[i] - positions[j], axis=-1)
@@ -129,8 +158,10 @@ def _bonds(numbers, positions):
     return [(int(a), int(b)) for a, b in zip(i[bonded], j[bonded], strict=True)]
 
 
-def _topology(numbers, bonds):
+def _topology(numbers, bonds, box=None):
     topology = app.Topology()
+    if box is not None:
+        topology.setPeriodicBoxVectors(box * unit.angstrom)
     residue = topology.addResidue("MOL", topology.addChain())
     atoms, counts = [], {}
     for number in numbers:
@@ -154,7 +185,26 @@ def _read_with_ase(path):
         raise DataError(f"{path} cannot be read by ASE: {_one_line(error)}") from None
     if len(atoms) == 0 or atoms.numbers.min() < 1:
         raise DataError(f"{path} has no atoms, or one without an element")
-    return np.array(atoms.numbers), _checked(path, np.array(atoms.positions))
+    return atoms
+
+
+def _in_box(path, atoms):
+    """Return positions and box vectors in OpenMM's form, Å: a along x, b in the plane of x and y, little skew."""
+    from openmm.app.internal.unitcell import reducePeriodicBoxVectors
+
+    positions = _checked(path, np.array(atoms.positions))
+    if not atoms.pbc.any():
+        return positions, None
+    if not atoms.pbc.all() or atoms.cell.rank < 3:
+        raise DataError(
+            f"{path} is periodic in some directions only; OpenMM's boxes are periodic in all: set the periodicity of "
+            "all three, with an empty layer thicker than the model's cutoff where there is none"
+        )
+    if atoms.cell.handedness < 0:
+        raise DataError(f"{path} has lattice vectors in left-handed order: exchange two of them")
+    standard, rotation = atoms.cell.standard_form()
+    vectors = reducePeriodicBoxVectors([openmm.Vec3(*row) for row in np.asarray(standard)] * unit.angstrom)
+    return positions @ rotation.T, np.array(vectors.value_in_unit(unit.angstrom))
 
 
 def _checked(path, positions):

@@ -12,7 +12,7 @@ GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K, exact
 
 
 def build_system(potential, start, particles, n_threads=None, baseline=None):
-    """Return an OpenMM System of one molecule under a model.
+    """Return an OpenMM System of one molecule, or of atoms in a periodic box, under a model.
 
     Parameters
     ----------
@@ -35,7 +35,13 @@ def build_system(potential, start, particles, n_threads=None, baseline=None):
             system.addParticle(atom.element.mass)
         else:
             system.setParticleMass(index, atom.element.mass)
-    system.addForce(KMLForce(potential, particles, n_threads=n_threads, baseline_system=baseline))
+    if potential.species is None:
+        force = KMLForce(potential, topology=start.topology, n_threads=n_threads, baseline_system=baseline)
+        if start.box is not None:
+            system.setDefaultPeriodicBoxVectors(*(start.box * 0.1))
+    else:
+        force = KMLForce(potential, particles, n_threads=n_threads, baseline_system=baseline)
+    system.addForce(force)
     return system
 
 
