@@ -4,9 +4,9 @@ from collections import deque
 
 import numpy as np
 
+from openmm_kml.bonds import covalent_sums
 from openmm_kml.elements import symbol
 from openmm_kml.errors import KMLError
-from openmm_kml.md.start import covalent_sums
 from openmm_kml.md.system import GAS_CONSTANT
 from openmm_kml.weights import write_atomically
 
@@ -34,7 +34,7 @@ class Guard:
         self._degrees_of_freedom = degrees_of_freedom
         self._hottest = settings.hottest
         self._i, self._j = np.triu_indices(len(start.numbers), 1)
-        sums = covalent_sums(start.numbers, self._i, self._j)
+        sums = covalent_sums(start.numbers)[self._i, self._j]
         bonded = {tuple(bond) for bond in start.bonds}
         is_bond = np.array([pair in bonded for pair in zip(self._i.tolist(), self._j.tolist(), strict=True)], bool)
         self._longest = np.where(is_bond, settings.max_stretch * sums, np.inf)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from openmm import app, unit
 
+from openmm_kml.bonds import bonds_from_positions
 from openmm_kml.elements import formula
 from openmm_kml.errors import DataError
-
-BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def read_start(path):
     reader = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}.get(suffix)
     if reader is None:
         numbers, positions = _read_with_ase(path)
-        bonds = _bonds(numbers, positions)
+        bonds = bonds_from_positions(numbers, positions)
         return Start(numbers, positions, bonds, _topology(numbers, bonds))
     try:
         file = reader(str(path))
@@ -64,7 +63,7 @@ def read_start(path):
         raise DataError(f"{path}: {what}; give the element in columns 77 and 78 of its line")
     numbers = np.array([atom.element.atomic_number for atom in atoms])
     positions = np.array(file.getPositions(asNumpy=True).value_in_unit(unit.angstrom))
-    return Start(numbers, _checked(path, positions), _bonds(numbers, positions), file.topology)
+    return Start(numbers, _checked(path, positions), bonds_from_positions(numbers, positions), file.topology)
 
 
 def pdb_text(start):
@@ -113,20 +112,6 @@ def model_order(potential, start):
 def _bonded_alike(graph, bonds):
     """Return whether a molecular graph has exactly these bonds."""
     return {(i, j) for i, neighbors in enumerate(graph.neighbors) for j in neighbors if i < j} == set(bonds)
-
-
-def covalent_sums(numbers, i, j):
-    """Return the sums of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008)) of pairs of atoms, Å."""
-    from ase.data import covalent_radii
-
-    return covalent_radii[numbers[i]] + covalent_radii[numbers[j]]
-
-
-def _bonds(numbers, positions):
-    i, j = np.triu_indices(len(numbers), 1)
-    distances = np.linalg.norm(positions[i] - positions[j], axis=-1)
-    bonded = distances < BOND_FACTOR * covalent_sums(numbers, i, j)
-    return [(int(a), int(b)) for a, b in zip(i[bonded], j[bonded], strict=True)]
 
 
 def _topology(numbers, bonds):
