@@ -182,7 +182,11 @@ class KMLForce(openmm.Force):
         load_library().set_num_threads(self._pointer(), n_threads or 0)
 
     def setUsesPeriodicBoundaryConditions(self, periodic):
-        """Choose whether the model sees the periodic box; a molecule that is never wrapped does not need it."""
+        """Declare the Force periodic, which changes no energy of a model of one molecule.
+
+        Such a model takes the positions as they are, whole molecules. OpenMM keeps them whole; a molecule that a file
+        cuts at a border of the box must be mended first.
+        """
         load_library().set_periodic(self._pointer(), bool(periodic))
 
     def updateParametersInContext(self, context):
