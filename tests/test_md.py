@@ -86,7 +86,8 @@ def test_the_thermostat_holds_the_temperature(inputs, tmp_path):
 def test_a_killed_run_continues_bit_for_bit(inputs, tmp_path, trajectory):
     command = [*KML, "md", *inputs]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = subprocess.Popen(command + options(killed, 10**9, trajectory=trajectory, checkpoint_seconds=0.05))
+    words = options(killed, 10**9, trajectory=trajectory, checkpoint_seconds=0.05)
+    process = subprocess.Popen(command + words, cwd=tmp_path)
     try:
         _wait_for_step(killed / "checkpoint", 100)
     finally:
@@ -124,7 +125,7 @@ def _wait_for_step(checkpoint, step, seconds=30):
 def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(inputs, tmp_path, number):
     run = tmp_path / "run"
     command = [*KML, "md", *inputs, *options(run, 10**9)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     _wait_for_rows(run / "energies.csv", 3)
     process.send_signal(number)
     message = process.communicate(timeout=30)[1]

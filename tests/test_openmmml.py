@@ -65,13 +65,13 @@ def test_importing_openmm_ml_loads_neither_engine_nor_trainer():
         "assert 'kml' in openmmml.MLPotential._implFactories\n"
         "print(sorted(name for name in sys.modules if name.startswith('openmm_kml')))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=sys.prefix, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "['openmm_kml', 'openmm_kml.interfaces', 'openmm_kml.interfaces.openmmml']"
 
 
 def test_our_module_may_be_imported_before_openmm_ml():
     code = "import openmm_kml.interfaces.openmmml_potential, openmmml; openmmml.MLPotential._implFactories['kml']"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], cwd=sys.prefix, check=True, capture_output=True)
 
 
 def test_a_shuffled_molecule_has_the_energy_and_forces_of_the_model(potential):

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from openmm_kml import plots
+from openmm_kml.bonds import bonds_from_positions
 from openmm_kml.cli import main
 from openmm_kml.potential import KernelPotential
 from openmm_kml.quickstart import Settings, run_quickstart
 from openmm_kml.quickstart import run as steps
-from openmm_kml.quickstart.observables import bond_lengths, bonds, energy_drift
+from openmm_kml.quickstart.observables import bond_lengths, energy_drift
 from openmm_kml.structures import duplicate_of, read_molecules
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,7 +225,7 @@ def test_the_error_of_a_drift_covers_the_truth_where_the_energy_wanders():
 
 def test_bonds_of_ethanol():
     molecules = read_molecules(DATA)
-    pairs = bonds(molecules.numbers, molecules.positions[np.argmin(molecules.energies)])
+    pairs = bonds_from_positions(molecules.numbers, molecules.positions[np.argmin(molecules.energies)])
     assert len(pairs) == 8
     lengths = bond_lengths(molecules.numbers, pairs, molecules.positions)
     assert list(lengths) == ["C–C", "C–O", "C–H", "O–H"]

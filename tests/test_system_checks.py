@@ -36,6 +36,15 @@ def test_the_forces_outlive_the_name_of_their_system():
         assert len(others) == 20
 
 
+def as_alchemical(force):
+    """Return the force as the only one inside of an ATMForce."""
+    outer = openmm.ATMForce("u0")
+    for _ in range(N):
+        outer.addParticle(openmm.Vec3(0, 0, 0))
+    outer.addForce(force)
+    return outer
+
+
 def constrained():
     system = system_with(model(), n_particles=N)
     system.addConstraint(9, 10, 0.1)  # outside of the model: fine
@@ -108,8 +117,9 @@ def test_a_barostat_on_a_molecule_alone_is_refused(route_name):
         context_for(pressed(), [[k, 0, 0] for k in range(N)], route_name)
 
 
-def test_inside_a_collective_variable_the_check_sees_what_the_force_cannot():
-    system = system_with(as_variable(model(scale_parameter="scale")), n_particles=N)
+@pytest.mark.parametrize("wrap", [as_variable, as_alchemical])
+def test_inside_another_force_the_check_sees_what_the_force_cannot(wrap):
+    system = system_with(wrap(model(scale_parameter="scale")), n_particles=N)
     check_system(system)
     system.addConstraint(0, 1, 0.15)
     with pytest.raises(ValueError, match="particles 0 and 1 is constrained"):

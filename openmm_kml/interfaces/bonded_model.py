@@ -5,6 +5,7 @@ import openmm
 from openmm import app, unit
 
 from openmm_kml import units
+from openmm_kml.bonds import bonds_from_positions
 
 
 def bonded_model(potential, positions, particles=None):
@@ -38,7 +39,7 @@ def bonded_model(potential, positions, particles=None):
     masses = np.repeat([_mass(number) for number in potential.species], 3)
     weights = 1 / np.sqrt(masses)
     hessian = _hessian(potential, minimum) * np.outer(weights, weights)
-    bonds = _bonds(potential.species, minimum)
+    bonds = bonds_from_positions(potential.species, minimum)
     if not bonds:
         raise ValueError("no two atoms are bonded in this geometry; start from a whole molecule, positions in Å")
     angles = [(i, j, k) for j in range(len(minimum)) for i, k in _pairs_at(j, bonds)]
@@ -81,15 +82,6 @@ def _hessian(potential, positions, step=1e-3):
     forces = potential.evaluate_batch(moved.reshape(2 * size, -1, 3)).forces.reshape(2, size, size)
     hessian = (forces[1] - forces[0]) / (2 * step)
     return (hessian + hessian.T) / 2
-
-
-def _bonds(species, positions, factor=1.3):
-    from ase.data import covalent_radii
-
-    i, j = np.triu_indices(len(species), 1)
-    distances = np.linalg.norm(positions[i] - positions[j], axis=-1)
-    bonded = distances < factor * (covalent_radii[species[i]] + covalent_radii[species[j]])
-    return list(zip(i[bonded].tolist(), j[bonded].tolist(), strict=True))
 
 
 def _pairs_at(center, bonds):

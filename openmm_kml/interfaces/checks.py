@@ -1,7 +1,8 @@
 """What is wrong with a System for a kernel potential, said before the first step.
 
 A Context of a System with a `KMLForce` makes the checks of `check_system` itself, for forces that stand directly in
-the System. Inside a CustomCVForce a Force cannot see the System around it: call `check_system` for those.
+the System. Inside a CustomCVForce or an ATMForce a Force cannot see the System around it: call `check_system` for
+those.
 """
 
 import openmm
@@ -15,9 +16,11 @@ BAROSTATS = (
     openmm.MonteCarloMembraneBarostat,
 )
 
+CONTAINERS = (openmm.CustomCVForce, openmm.ATMForce)  # of other forces
+
 
 def kml_forces(system):
-    """Return every `KMLForce` of a System, those that are collective variables of a CustomCVForce included."""
+    """Return every `KMLForce` of a System, those inside of a CustomCVForce or an ATMForce included."""
     forces = [force for force in _walk(system.getForces()) if isinstance(force, KMLForce)]
     for force in forces:
         force._system = system  # it owns the Force: a System that is freed would take it along
@@ -65,7 +68,7 @@ def constraints_without_bonds(system, atoms):
 
 
 def _walk(forces):
-    """Yield forces and the variables inside of CustomCVForces, KMLForces as such."""
+    """Yield forces and those inside of CustomCVForces and ATMForces, KMLForces as such."""
     for force in forces:
         try:
             yield KMLForce.cast(force)
@@ -73,6 +76,8 @@ def _walk(forces):
             yield force
         if isinstance(force, openmm.CustomCVForce):
             yield from _walk(force.getCollectiveVariable(k) for k in range(force.getNumCollectiveVariables()))
+        elif isinstance(force, openmm.ATMForce):
+            yield from _walk(force.getForce(k) for k in range(force.getNumForces()))
 
 
 def _constraints_among(system, particles):
@@ -128,7 +133,7 @@ def _check_barostat(system):
 
 def _depends_on_box(force):
     """Return whether a force other than a model of one molecule is periodic."""
-    inside = [inner for inner in _walk([force]) if not isinstance(inner, openmm.CustomCVForce)]
+    inside = [inner for inner in _walk([force]) if not isinstance(inner, CONTAINERS)]
     return any(inner.usesPeriodicBoundaryConditions() and not _is_molecule(inner) for inner in inside)
 
 

@@ -3,12 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
-from ase.data import covalent_radii
-
+from openmm_kml.bonds import bonds_from_distances
 from openmm_kml.elements import formula, symbol
-
-BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
 
 
 class TooManyMatchesError(ValueError):
@@ -41,16 +37,14 @@ class MolecularGraph:
 
     @classmethod
     def from_distances(cls, numbers, distances):
-        """Return the graph in which atoms nearer than `BOND_FACTOR` times their covalent radii are bonded.
+        """Return the graph of atoms that are bonded if they are near; see `openmm_kml.bonds`.
 
         Parameters
         ----------
         numbers : array_like of int, shape (n,)
         distances : ndarray of shape (n, n), Å
         """
-        radii = covalent_radii[np.asarray(numbers)]
-        bonded = np.triu(distances < BOND_FACTOR * (radii[:, None] + radii), 1)
-        return cls.from_bonds(numbers, np.argwhere(bonded).tolist())
+        return cls.from_bonds(numbers, bonds_from_distances(numbers, distances))
 
     def __len__(self):
         return len(self.numbers)

@@ -212,7 +212,11 @@ class KMLForce(openmm.Force):
         load_library().set_num_threads(self._pointer(), n_threads or 0)
 
     def setUsesPeriodicBoundaryConditions(self, periodic):
-        """Choose whether the model sees the periodic box; a model of one molecule, never wrapped, does not need it."""
+        """Declare the Force periodic: a model of any structure then sees the periodic box.
+
+        It changes no energy of a model of one molecule, which takes the positions as they are, whole molecules. OpenMM
+        keeps them whole; a molecule that a file cuts at a border of the box must be mended first.
+        """
         load_library().set_periodic(self._pointer(), bool(periodic))
 
     def updateParametersInContext(self, context):

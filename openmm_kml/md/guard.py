@@ -4,9 +4,9 @@ from collections import deque
 
 import numpy as np
 
+from openmm_kml.bonds import covalent_sums, radii_of
 from openmm_kml.elements import symbol
 from openmm_kml.errors import KMLError
-from openmm_kml.md.start import covalent_radius, covalent_sums
 from openmm_kml.md.system import GAS_CONSTANT
 from openmm_kml.neighbors import neighbor_list
 from openmm_kml.weights import write_atomically
@@ -39,13 +39,14 @@ class Guard:
         self._box = start.box
         self._min_contact = settings.min_contact
         self._molecule = molecule
+        self._radii = radii_of(start.numbers)
         if molecule:
             self._set_pairs(start, settings)
         self.frames = deque(maxlen=KEPT_FRAMES)
 
     def _set_pairs(self, start, settings):
         self._i, self._j = np.triu_indices(len(start.numbers), 1)
-        sums = covalent_sums(start.numbers, self._i, self._j)
+        sums = covalent_sums(start.numbers)[self._i, self._j]
         bonded = {tuple(bond) for bond in start.bonds}
         is_bond = np.array([pair in bonded for pair in zip(self._i.tolist(), self._j.tolist(), strict=True)], bool)
         self._longest = np.where(is_bond, settings.max_stretch * sums, np.inf)
@@ -73,10 +74,10 @@ class Guard:
         return self._bad_pair(positions) if self._molecule else self._bad_contact(positions)
 
     def _bad_contact(self, positions):
-        widest = 2 * self._min_contact * max(covalent_radius(z) for z in set(self._numbers.tolist()))
+        widest = 2 * self._min_contact * self._radii.max()
         box = {} if self._box is None else {"cell": self._box, "pbc": True}
         i, j, _, _, distances = neighbor_list(positions, cutoff=widest, **box)
-        shortest = self._min_contact * covalent_sums(self._numbers, i, j)
+        shortest = self._min_contact * (self._radii[i] + self._radii[j])
         if not (distances < shortest).any():
             return None
         pair = int(np.argmin(distances / shortest))

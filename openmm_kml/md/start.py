@@ -9,10 +9,9 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from openmm_kml.bonds import bonds_from_positions
 from openmm_kml.elements import formula
 from openmm_kml.errors import DataError
-
-BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def read_start(path, molecule=True):
         if not molecule:
             positions, box = _in_box(path, atoms)
             return Start(numbers, positions, [], _topology(numbers, [], box), box)
-        bonds = _bonds(numbers, positions)
+        bonds = bonds_from_positions(numbers, positions)
         return Start(numbers, positions, bonds, _topology(numbers, bonds))
     try:
         file = reader(str(path))
@@ -83,7 +82,7 @@ def read_start(path, molecule=True):
         vectors = file.topology.getPeriodicBoxVectors()
         box = None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
         return Start(numbers, _checked(path, positions), [], file.topology, box)
-    return Start(numbers, _checked(path, positions), _bonds(numbers, positions), file.topology)
+    return Start(numbers, _checked(path, positions), bonds_from_positions(numbers, positions), file.topology)
 
 
 def pdb_text(start):
@@ -135,27 +134,6 @@ def model_order(potential, start):
 def _bonded_alike(graph, bonds):
     """Return whether a molecular graph has exactly these bonds."""
     return {(i, j) for i, neighbors in enumerate(graph.neighbors) for j in neighbors if i < j} == set(bonds)
-
-
-def covalent_sums(numbers, i, j):
-    """Return the sums of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008)) of pairs of atoms, Å."""
-    from ase.data import covalent_radii
-
-    return covalent_radii[numbers[i]] + covalent_radii[numbers[j]]
-
-
-def covalent_radius(number):
-    """Return the covalent radius of an element, Å."""
-    from ase.data import covalent_radii
-
-    return float(covalent_radii[number])
-
-
-def _bonds(numbers, positions):
-    i, j = np.triu_indices(len(numbers), 1)
-    distances = np.linalg.norm(positions[i] - positions[j], axis=-1)
-    bonded = distances < BOND_FACTOR * covalent_sums(numbers, i, j)
-    return [(int(a), int(b)) for a, b in zip(i[bonded], j[bonded], strict=True)]
 
 
 def _topology(numbers, bonds, box=None):

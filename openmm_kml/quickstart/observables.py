@@ -1,25 +1,10 @@
 """Numbers drawn from the runs of the quickstart: bonds and the drift of the energy."""
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import chemical_symbols
 from scipy.special import stdtrit
 
 _BLOCKS = 5
-BOND_FACTOR = 1.3  # two atoms nearer than this times the sum of their covalent radii are bonded
-
-
-def bonds(numbers, positions):
-    """Return the bonded pairs (i, j), i < j, of a geometry.
-
-    Parameters
-    ----------
-    numbers : ndarray of int, shape (n,)
-    positions : ndarray of shape (n, 3), Å
-    """
-    i, j = np.triu_indices(len(numbers), 1)
-    distances = np.linalg.norm(positions[i] - positions[j], axis=-1)
-    bonded = distances < BOND_FACTOR * (covalent_radii[numbers[i]] + covalent_radii[numbers[j]])
-    return [(int(a), int(b)) for a, b in zip(i[bonded], j[bonded], strict=True)]
 
 
 def bond_lengths(numbers, pairs, positions):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from openmm_kml.bonds import bonds_from_positions
 from openmm_kml.errors import DataError
-from openmm_kml.quickstart.observables import bond_lengths, bonds, energy_drift
+from openmm_kml.quickstart.observables import bond_lengths, energy_drift
 
 TEMPERATURE = 500.0  # K, at which the bundled geometries were sampled
 SCRIPT = "simulate.py"
@@ -225,7 +226,7 @@ def _simulate(work, molecules, settings, seed):
     from openmm_kml.quickstart.dynamics import langevin_and_nve, write_start
 
     lowest = molecules.positions[np.argmin(molecules.energies)]
-    pairs = bonds(molecules.numbers, lowest)
+    pairs = bonds_from_positions(molecules.numbers, lowest)
     write_start(work / "ethanol.pdb", molecules.numbers, lowest, pairs, "ethanol")
     script = files("openmm_kml.quickstart") / SCRIPT
     (work / SCRIPT).write_text(script.read_text(encoding="utf-8"), encoding="utf-8")

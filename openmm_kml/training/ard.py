@@ -6,12 +6,11 @@ tried on ethanol).
 """
 
 import numpy as np
-from ase.data import covalent_radii
 
+from openmm_kml.bonds import BOND_FACTOR, covalent_sums
 from openmm_kml.descriptors.inverse_distances import pair_indices, permuted_pairs
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.progress import progress_bar
-from openmm_kml.training.symmetries import BOND_FACTOR
 from openmm_kml.training.trial import Workbench
 
 MAX_HOPS = 4
@@ -39,7 +38,7 @@ def pair_classes(positions, numbers, permutations):
     """
     i, j = pair_indices(len(numbers))
     distance = np.median(np.linalg.norm(positions[:, i] - positions[:, j], axis=-1), axis=0)
-    bonded = distance < BOND_FACTOR * (covalent_radii[numbers[i]] + covalent_radii[numbers[j]])
+    bonded = distance < BOND_FACTOR * covalent_sums(numbers)[i, j]
     hops = np.full((len(numbers), len(numbers)), MAX_HOPS)
     hops[i[bonded], j[bonded]] = hops[j[bonded], i[bonded]] = 1
     for through in range(len(numbers)):

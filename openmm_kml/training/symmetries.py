@@ -11,17 +11,16 @@ those are to each other.
 """
 
 import numpy as np
-from ase.data import covalent_radii
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
+from openmm_kml.bonds import BOND_FACTOR, covalent_sums
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.permutations import MAX_GROUP, atom_names, close_group, cycle_notation
 from openmm_kml.training.progress import progress_bar
 
 MAX_FRAMES = 200  # 20 000 matchings, about a second; more frames did not change any group found
-BOND_FACTOR = 1.3  # of the sum of the covalent radii
 MAX_COST_RATIO = 1.5
 
 
@@ -137,9 +136,8 @@ def reject_spurious(candidates, distances, numbers):
 
 def _bonds(distances, numbers):
     """Return which atoms are ever bonded: a proton that moves between two partners is bonded to both."""
-    radii = covalent_radii[numbers]
     short = np.quantile(distances, 0.05, axis=0)
-    return (short < BOND_FACTOR * (radii[:, None] + radii)) & ~np.eye(len(numbers), dtype=bool)
+    return (short < BOND_FACTOR * covalent_sums(numbers)) & ~np.eye(len(numbers), dtype=bool)
 
 
 def _mean_nearest(moved, distances, skip_self=False):
