@@ -178,9 +178,10 @@ def test_a_group_with_large_noise_is_ignored(binary):
 def test_isolated_atoms_fix_the_one_body_energies(binary):
     options = binary[1]
     silicon = labeled(frames(8, 4), drawn_model(frames(8, 4), options))
-    atom = Structure([14], [[0, 0, 0]], energy=-3.25, forces=[[0, 0, 0]])
-    fit = fit_nbody(StructureSet([atom, *silicon]), None, options)
-    assert fit.weights.atom_energies[14] == -3.25
+    for cell in (None, 20 * np.eye(3)):
+        atom = Structure([14], [[0, 0, 0]], cell, energy=-3.25, forces=[[0, 0, 0]])
+        fit = fit_nbody(StructureSet([atom, *silicon]), None, options)
+        assert fit.weights.atom_energies[14] == -3.25
     given = fit_nbody(silicon, None, replace(options, atom_energies={14: -1.5}))
     assert given.weights.atom_energies[14] == -1.5
 

@@ -11,6 +11,7 @@ from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
 from openmm_kml.metrics import structure_errors
+from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody.basis import SplineBasis
@@ -154,9 +155,13 @@ class _Training:
             if z not in self.elements:
                 raise DataError(f"an energy is given for {symbol(z)}, which the training frames lack")
         for frame in self.train:
-            if len(frame) == 1 and not frame.pbc.any() and frame.energy is not None:
+            if len(frame) == 1 and frame.energy is not None and self._is_lonely(frame):
                 known.setdefault(int(frame.numbers[0]), frame.energy)
         return known
+
+    def _is_lonely(self, frame):
+        """Return whether an atom has no neighbors, not even its own images."""
+        return len(neighbor_list(frame.positions, frame.cell, frame.pbc, self.basis.reach)[0]) == 0
 
     def _labels(self, structures):
         """Return the `Labels` of each frame without the repulsion and the energies of known isolated atoms."""
