@@ -8,6 +8,7 @@ import pytest
 from ase.build import bulk
 from checks import check_forces, check_virial
 
+from openmm_kml.reference import evaluate_structure
 from openmm_kml.weights import load
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -57,6 +58,22 @@ def test_stillinger_weber_has_exact_forces_and_virial(silicon):
 
     check_virial(evaluate_free, free.positions.copy())
     np.testing.assert_array_equal(atoms.cell.array, cell)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_noisy_forces_give_the_lennard_jones_potential(tmp_path, monkeypatch, capsys):
+    example = load_example("lennard_jones")
+    path = tmp_path / "argon.safetensors"
+    arguments = ["lennard_jones.py", "--output", str(path), "--frames", "5", "--fluid-frames", "0"]
+    monkeypatch.setattr("sys.argv", arguments)
+    example.main()
+    output = capsys.readouterr().out
+    found = float(output.split("noise found ")[1].split()[0])
+    assert found == pytest.approx(20, rel=0.06)  # 1,620 forces tell a deviation to 2 %, and the splines take a few
+    weights = load(path)
+    r = np.linspace(3.4, 7.0, 20)
+    learned = [evaluate_structure(weights, [[0, 0, 0], [0, 0, d]], [18, 18])[1][1, 2] for d in r]
+    assert np.abs(learned - example.pair_force(r)).max() < 5e-3
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
