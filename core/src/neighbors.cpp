@@ -186,7 +186,8 @@ void NeighborList::fill_bins(const std::vector<double>& fractions) {
         }
         extent[a] = (high - low) * frame.height[a];
         bins.low[a] = low;
-        wanted[a] = std::max(1.0, std::floor(extent[a] / width));
+        // Atoms may be farther apart than float64 can say.
+        wanted[a] = std::max(1.0, std::min(1e9, std::floor(extent[a] / width)));
     }
     while (wanted[0] * wanted[1] * wanted[2] > 4.0 * double(n) + 8) // sparse atoms in a large box
         for (double& count : wanted)
@@ -204,8 +205,8 @@ void NeighborList::fill_bins(const std::vector<double>& fractions) {
     for (size_t i = 0; i < n; ++i) {
         int place = 0;
         for (int a = 0; a < 3; ++a) {
-            const int b = int((fractions[3 * i + size_t(a)] - bins.low[a]) * bins.scale[a]);
-            bin_of[3 * i + size_t(a)] = std::max(0, std::min(bins.n[a] - 1, b));
+            const double b = (fractions[3 * i + size_t(a)] - bins.low[a]) * bins.scale[a];
+            bin_of[3 * i + size_t(a)] = b > 0 ? int(std::min(b, bins.n[a] - 1.0)) : 0; // 0 for what is no number
             place = place * bins.n[a] + bin_of[3 * i + size_t(a)];
         }
         bin[i] = place;

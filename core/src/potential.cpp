@@ -132,8 +132,8 @@ static void describe_unknown(const kml_potential& potential, const Failure& fail
     size_t at = size_t(std::snprintf(error, error_size, "%selement %d (%s, atom %d) is not in the model, which knows",
                                      where, failure.number, symbol(failure.number), failure.i));
     for (size_t k = 0; k < potential.local.elements.size() && at + 8 < error_size; ++k)
-        at += size_t(std::snprintf(error + at, error_size - at, "%s %s", k ? "," : "",
-                                   symbol(potential.local.elements[k])));
+        at += size_t(
+            std::snprintf(error + at, error_size - at, "%s %s", k ? "," : "", symbol(potential.local.elements[k])));
 }
 
 void describe(const kml_potential& potential, const Failure& failure, bool batch, char* error,
@@ -163,7 +163,8 @@ void describe(const kml_potential& potential, const Failure& failure, bool batch
         return;
     case Failure::no_volume:
         std::snprintf(error, error_size,
-                      "%sthe periodic lattice vectors span no volume: give a cell, or switch the periodicity off", where);
+                      "%sthe periodic lattice vectors span no volume: give a cell, or switch the periodicity off",
+                      where);
         return;
     case Failure::too_small:
         std::snprintf(error, error_size,
