@@ -126,3 +126,11 @@ def test_atoms_that_coincide_are_named(tmp_path):
     positions[5] = positions[4]
     deck, _ = start(tmp_path, positions)
     assert "atom 6 and atom 5 coincide" in " ".join(lammps(tmp_path, deck + OUTPUT, 2, check=False).split())
+
+
+def test_an_atom_that_joins_the_group_ends_the_run(tmp_path):
+    deck, _ = start(tmp_path, model_positions(WEIGHTS)[0], extra=3)
+    deck += "fix 1 all nve\ntimestep 1e-9\nrun 1\ngroup molecule id 10\nrun 1 pre no\nprint ALIVE\n"
+    said = " ".join(lammps(tmp_path, deck, check=False).split())
+    assert "atom 10 joined the group" in said
+    assert "ALIVE" not in said

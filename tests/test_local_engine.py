@@ -99,6 +99,8 @@ def test_far_apart_atoms_do_not_fill_the_memory():
     expected = reference.evaluate_structure(weights, positions, [14] * 3)
     assert energy == pytest.approx(expected[0], rel=1e-9)
     np.testing.assert_allclose(forces, expected[1], atol=1e-8)
+    beyond = np.array([[-1.7e308, 0, 0], [1.7e308, 0, 0]])  # their distance is no number: this must end all the same
+    assert KernelPotential.from_bytes(to_bytes(weights)).evaluate(beyond, [14] * 2).energy == -3.0
 
 
 def test_engines_of_several_python_threads_do_not_mix():

@@ -68,7 +68,11 @@ void FixKMLGlobal::post_force(int vflag) {
     for (int i = 0; i < atom->nlocal; ++i) {
         if (!(atom->mask[i] & groupbit))
             continue;
-        const size_t k = 3 * size_t(molecule->place(atom->tag[i]));
+        const int place = molecule->place(atom->tag[i]);
+        if (place < 0)
+            error->one(FLERR, what + ": atom " + std::to_string(atom->tag[i]) +
+                                  " joined the group during the run; the molecule's atoms must stay the same");
+        const size_t k = 3 * size_t(place);
         const double f[3] = {unit * forces[k], unit * forces[k + 1], unit * forces[k + 2]};
         for (int c = 0; c < 3; ++c)
             atom->f[i][c] += f[c];

@@ -65,7 +65,7 @@ void PairKML::coeff(int narg, char** arg) {
     const kml::WeightFile file = kml::read_model(lmp, what, arg[2]);
     if (file.elements.empty())
         error->all(FLERR, what + ": " + arg[2] + " is a model of one molecule: use fix kml/global");
-    element.assign(numbers.size(), -1);
+    std::vector<int> places(numbers.size(), -1); // nothing changes before all is known to be right
     for (size_t type = 1; type < numbers.size(); ++type) {
         if (numbers[type] == 0)
             continue;
@@ -73,12 +73,13 @@ void PairKML::coeff(int narg, char** arg) {
         if (found == file.elements.end())
             error->all(FLERR, what + ": the model " + arg[2] + " does not know " + kml::element_symbol(numbers[type]) +
                                   "; it knows " + kml::element_symbols(file.elements));
-        element[type] = int(found - file.elements.begin());
+        places[type] = int(found - file.elements.begin());
     }
+    model = std::make_unique<kml::LocalModel>(file, nullptr);
+    element = std::move(places);
     for (int i = 1; i <= atom->ntypes; ++i)
         for (int j = i; j <= atom->ntypes; ++j)
             setflag[i][j] = element[size_t(i)] >= 0 && element[size_t(j)] >= 0;
-    model = std::make_unique<kml::LocalModel>(file, nullptr);
 }
 
 void PairKML::init_style() {
