@@ -77,6 +77,17 @@ def test_noisy_forces_give_the_lennard_jones_potential(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_beads_of_water_are_trained_and_move(tmp_path, monkeypatch, capsys):
+    example = load_example("coarse_grained_water")
+    counts = ["--frames", "3", "--steps", "5", "--equilibration", "20", "--coarse-frames", "1"]
+    monkeypatch.setattr("sys.argv", ["coarse_grained_water.py", "--folder", str(tmp_path), *counts])
+    example.main()
+    assert "unexplained" in capsys.readouterr().out
+    assert [term.kind for term in load(tmp_path / "water_pairs.safetensors").terms] == ["spline2"]
+    assert [term.kind for term in load(tmp_path / "water_triples.safetensors").terms] == ["spline2", "spline3"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_silicon_is_learned(silicon, tmp_path, monkeypatch, capsys):
     path = tmp_path / "silicon.safetensors"
     arguments = [
