@@ -156,6 +156,17 @@ def test_forces_alone_train_forces(binary):
     assert set(fit.weights.atom_energies.values()) == {0.0}
 
 
+def test_frames_without_energy_are_told(binary):
+    structures, options, _ = binary
+    bare = [replace(f, energy=None) for f in structures.frames[:3]]
+    some = fit_nbody(StructureSet([*bare, *structures.frames[3:5]]), None, options)
+    assert "3 of 5 training frames have no energy" in some.report["notes"]
+    none = fit_nbody(StructureSet(bare), None, options)
+    assert any("3 of 3 training frames have no energy, so that" in note for note in none.report["notes"])
+    meant = fit_nbody(StructureSet(bare), None, replace(options, energies=False))
+    assert not any("no energy" in note for note in meant.report["notes"])
+
+
 def test_a_group_with_large_noise_is_ignored(binary):
     structures, options, _ = binary
     rng = np.random.default_rng(6)

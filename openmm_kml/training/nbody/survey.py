@@ -124,6 +124,17 @@ def shell_warning(found, options):
     )
 
 
+def missing_energies(structures, options):
+    """Return a sentence if energies are to be trained on and frames have none: their name may not be the usual one."""
+    missing = sum(frame.energy is None for frame in structures)
+    if not options.energies or not missing:
+        return None
+    note = f"{missing} of {len(structures)} training frames have no energy"
+    if missing == len(structures):
+        note += ", so that those of the model have no common zero; are the energies under another name?"
+    return note
+
+
 def repulsion_switch(found):
     """Return the switch radii (pairs, 2) of the repulsion, Å.
 

@@ -19,7 +19,7 @@ from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
 from openmm_kml.training.nbody.selection import first_guess, likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
-from openmm_kml.training.nbody.survey import repulsion_switch, shell_warning, survey
+from openmm_kml.training.nbody.survey import missing_energies, repulsion_switch, shell_warning, survey
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import Weights
 
@@ -87,9 +87,8 @@ class _Training:
         options = self.options
         found = survey(self.train, options)
         self._lap("distances")
-        warning = shell_warning(found, options)
-        if warning:
-            self.notes.append(warning)
+        warnings = (shell_warning(found, options), missing_energies(self.train, options))
+        self.notes += [warning for warning in warnings if warning]
         self.elements = found.elements
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
