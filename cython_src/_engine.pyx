@@ -567,6 +567,8 @@ cdef class Engine:
         openmm_kml.errors.EvaluationError
             If atoms coincide or a number is not finite; the message names the atoms.
         """
+        if not self.potential.is_local():
+            raise ValueError("this model is for one molecule: call evaluate")
         cdef const double[:, ::1] r = as_positions(positions)
         cdef int n = <int> r.shape[0]
         cdef const int[::1] z = as_numbers(numbers, n)
@@ -661,7 +663,9 @@ cdef class Engine:
         return energies, forces, virials
 
     cdef object checked(self, positions, int n_dim):
-        """Return positions as a C-contiguous float64 array of the right shape."""
+        """Return positions of a molecule as a C-contiguous float64 array of the right shape."""
+        if self.potential.is_local():
+            raise ValueError("this model takes any structure of its elements: call evaluate_structure")
         cdef int n = <int> self.potential.species.size()
         try:
             array = np.ascontiguousarray(positions, dtype=np.float64)

@@ -230,3 +230,14 @@ def test_many_neighbors_in_a_small_cell():
         got = Engine(to_bytes(weights)).evaluate_structure(factor * positions, [14], factor * cell, pbc, atomic=True)
         expected = reference.evaluate_structure(weights, factor * positions, [14], factor * cell, pbc)
         assert_equal_to_rounding(got, expected)
+
+
+def test_engines_say_which_call_is_theirs():
+    from models import MODELS
+
+    with pytest.raises(ValueError, match="call evaluate_structure"):
+        Engine(DATA).evaluate(PAIR)
+    with pytest.raises(ValueError, match="call evaluate_structure"):
+        Engine(DATA).evaluate_batch(PAIR[None])
+    with pytest.raises(ValueError, match="for one molecule: call evaluate"):
+        Engine(to_bytes(MODELS["water-exchange"])).evaluate_structure(PAIR, [14, 8])
