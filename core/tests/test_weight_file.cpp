@@ -82,7 +82,7 @@ static void bad_tensors() {
         s.tensors[x]["shape"] = {10, 6};
     });
     refuse("has shape", [&](Sample& s) { s.tensors[x]["shape"] = {6, 5}; });
-    refuse("one or two sizes", [&](Sample& s) { s.tensors[x]["shape"] = {5, 3, 2}; });
+    refuse("two sizes", [&](Sample& s) { s.tensors[x]["shape"] = {5, 3, 2}; });
     refuse("two sizes are expected", [&](Sample& s) { s.tensors[x]["shape"] = {30}; });
     refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {0, 6}; });
     refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {-5, 6}; });
