@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from local_models import diamond
+from openmm.app.internal.xtc_utils import read_xtc
 from stillinger_weber import spline_model
 
 from openmm_kml import md
@@ -113,3 +114,46 @@ def test_a_run_that_gets_too_hot_is_stopped(tmp_path):
     settings = md.Settings(temperature=900, timestep=1.0, steps=2000, interval=10, max_temperature=500, friction=50)
     with pytest.raises((SimulationError, DataError), match="above the bound of 500 K"):
         md.run(POTENTIAL, start, tmp_path / "run", settings, progress=False)
+
+
+@pytest.mark.parametrize("trajectory", ["dcd", "xtc"])
+def test_constant_pressure_brings_a_stretched_crystal_to_its_volume(tmp_path, trajectory):
+    start = write(crystal(2, a=5.6), tmp_path / "si.xyz")
+    options = {"ensemble": "npt", "temperature": 100, "friction": 20, "timestep": 2.0, "interval": 100}
+    settings = md.Settings(steps=6000, trajectory=trajectory, **options)
+    md.run(POTENTIAL, start, tmp_path / "run", settings, progress=False)
+    volume = column(tmp_path / "run", "volume_A3")
+    assert volume[0] == pytest.approx(8 * 5.6**3)
+    assert volume[-20:].mean() == pytest.approx(8 * 5.43**3, rel=0.01)
+    positions, boxes = read_trajectory(tmp_path / "run" / f"trajectory.{trajectory}")
+    assert len(positions) == len(volume)
+    np.testing.assert_allclose(np.linalg.det(boxes), volume, rtol=1e-4)
+    longer = md.Settings(steps=6200, trajectory=trajectory, **options)
+    md.run(POTENTIAL, start, tmp_path / "run", longer, resume=True, progress=False)
+    assert len(column(tmp_path / "run", "volume_A3")) == len(volume) + 2
+
+
+def read_trajectory(path):
+    """Return the positions and the box vectors of every frame, Å."""
+    if path.suffix == ".xtc":
+        coordinates, boxes, *_ = read_xtc(str(path).encode())
+        return coordinates.transpose(2, 0, 1) * 10, boxes.transpose(2, 0, 1) * 10
+    frames = []
+    data = path.read_bytes()
+    n_atoms = 64
+    size = 4 + 48 + 4 + 3 * (4 + 4 * n_atoms + 4)  # a cell, then x, y and z, each between two counts of its bytes
+    for offset in range(len(data) % size, len(data), size):
+        a, _, b, _, _, c = np.frombuffer(data, "<f8", 6, offset + 4)
+        frames.append(np.diag([a, b, c]))
+    return frames, np.array(frames)
+
+
+def test_constant_pressure_needs_a_box(tmp_path):
+    atoms = crystal()
+    atoms.pbc = False
+    atoms.cell = None
+    start = write(atoms, tmp_path / "cluster.xyz")
+    with pytest.raises(ValueError, match="npt is not possible for a lone molecule"):
+        md.run(POTENTIAL, start, tmp_path / "run", md.Settings(ensemble="npt", steps=10), progress=False)
+    with pytest.raises(ValueError, match="pressure must be a finite number"):
+        md.Settings(ensemble="npt", pressure=float("nan"))

@@ -23,9 +23,9 @@ def add_parser(subparsers):
         "run molecular dynamics in OpenMM",
         "kml md ethanol.safetensors ethanol.xyz --ensemble nvt --temperature 300 --steps 20000 -o run/\n"
         "kml md ethanol.safetensors ethanol.xyz --ensemble nvt --temperature 300 --steps 40000 -o run/ --resume",
-        "Run molecular dynamics in OpenMM, of one molecule or of a periodic structure, at constant energy (nve) or "
-        "temperature (nvt). A killed run goes on with --resume; one that leaves physics is stopped and says at which "
-        "step.",
+        "Run molecular dynamics in OpenMM, of one molecule or of a periodic structure, at constant energy (nve), "
+        "temperature (nvt) or pressure (npt). A killed run goes on with --resume; one that leaves physics is stopped "
+        "and says at which step.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="weight file")
     parser.add_argument("start", type=Path, metavar="START", help="atoms and positions: .pdb, .xyz, or what ASE reads")
@@ -35,9 +35,12 @@ def add_parser(subparsers):
     group = parser.add_argument_group("the dynamics")
     group.add_argument("--ensemble", choices=("nve", "nvt", "npt"), default="nvt", help="default: nvt")
     group.add_argument("--temperature", type=positive_float, default=300.0, metavar="K", help="default: 300")
+    group.add_argument("--pressure", type=float, default=1.0, metavar="BAR", help="of npt (default: 1)")
     group.add_argument("--timestep", type=positive_float, default=0.5, metavar="FS", help="femtoseconds (default: 0.5)")
     group.add_argument("--steps", type=positive_int, default=20000, metavar="N", help="of the whole run (20000)")
-    group.add_argument("--friction", type=positive_float, default=1.0, metavar="G", help="of nvt, 1/ps (default: 1)")
+    group.add_argument(
+        "--friction", type=positive_float, default=1.0, metavar="G", help="of nvt and npt, 1/ps (default: 1)"
+    )
     group.add_argument("--seed", type=natural, default=0, metavar="N", help="of velocities and noise (default: 0)")
     group.add_argument("--minimize", action="store_true", help="relax START before the first step")
     group.add_argument("--platform", default="Reference", metavar="NAME", help="of OpenMM (default: Reference)")
@@ -63,6 +66,7 @@ def run(args):
     settings = md.Settings(
         ensemble=args.ensemble,
         temperature=args.temperature,
+        pressure=args.pressure,
         timestep=args.timestep,
         steps=args.steps,
         friction=args.friction,

@@ -36,7 +36,6 @@ class Guard:
         self._masses = masses
         self._degrees_of_freedom = degrees_of_freedom
         self._hottest = settings.hottest
-        self._box = start.box
         self._min_contact = settings.min_contact
         self._molecule = molecule
         self._radii = radii_of(start.numbers)
@@ -57,7 +56,7 @@ class Guard:
         kinetic = 0.5 * np.sum(self._masses[:, None] * velocities**2)
         return 2 * kinetic / (self._degrees_of_freedom * GAS_CONSTANT)
 
-    def complaint(self, positions, velocities, energy=0.0):
+    def complaint(self, positions, velocities, energy=0.0, box=None):
         """Return what is wrong in one clause, or None.
 
         Parameters
@@ -65,18 +64,19 @@ class Guard:
         positions : ndarray of shape (n, 3), Å
         velocities : ndarray of shape (n, 3), nm/ps
         energy : float
+        box : ndarray of shape (3, 3), Å, optional
         """
         if not (np.isfinite(positions).all() and np.isfinite(velocities).all() and np.isfinite(energy)):
             return "a position, a velocity or the energy is not finite"
         temperature = self.temperature(velocities)
         if temperature > self._hottest:
             return f"the temperature is {temperature:.0f} K, above the bound of {self._hottest:.0f} K"
-        return self._bad_pair(positions) if self._molecule else self._bad_contact(positions)
+        return self._bad_pair(positions) if self._molecule else self._bad_contact(positions, box)
 
-    def _bad_contact(self, positions):
+    def _bad_contact(self, positions, box):
         widest = 2 * self._min_contact * self._radii.max()
-        box = {} if self._box is None else {"cell": self._box, "pbc": True}
-        i, j, _, _, distances = neighbor_list(positions, cutoff=widest, **box)
+        cell = {} if box is None else {"cell": box, "pbc": True}
+        i, j, _, _, distances = neighbor_list(positions, cutoff=widest, **cell)
         shortest = self._min_contact * (self._radii[i] + self._radii[j])
         if not (distances < shortest).any():
             return None
@@ -96,15 +96,16 @@ class Guard:
             return f"{self._names(pair)} are {distances[pair]:.2f} Å apart, below {self._shortest[pair]:.2f} Å"
         return None
 
-    def keep(self, step, positions):
+    def keep(self, step, positions, box=None):
         """Remember a good frame."""
-        self.frames.append((step, positions))
+        self.frames.append((step, positions, box))
 
     def write_frames(self, path):
         """Write the last good frames as extended XYZ, Å."""
         lines = []
-        for step, positions in self.frames:
-            lines += [str(len(positions)), f"Properties=species:S:1:pos:R:3 step={step}"]
+        for step, positions, box in self.frames:
+            cell = "" if box is None else 'Lattice="' + " ".join(f"{x:.8f}" for x in np.ravel(box)) + '" pbc="T T T" '
+            lines += [str(len(positions)), f"{cell}Properties=species:S:1:pos:R:3 step={step}"]
             for number, position in zip(self._numbers, positions, strict=True):
                 lines.append(f"{symbol(number):<2} " + " ".join(f"{x:.8f}" for x in position))
         write_atomically(path, ("\n".join(lines) + "\n").encode())

@@ -4,6 +4,7 @@ import fcntl
 import os
 import struct
 
+import openmm
 from openmm import app, unit
 
 from openmm_kml.errors import DataError
@@ -21,10 +22,11 @@ COLUMNS = (
 class Table:
     """Energies as comma-separated values. It also locks the run against a second process."""
 
-    def __init__(self, path, size):
+    def __init__(self, path, size, periodic=False):
         self._file = _opened(path, size, lock=True)
         if size == 0:
-            self._file.write((",".join(COLUMNS) + "\n").encode())
+            columns = (*COLUMNS, "volume_A3") if periodic else COLUMNS
+            self._file.write((",".join(columns) + "\n").encode())
 
     def write(self, *values):
         self._file.write((",".join(f"{value:.12g}" for value in values) + "\n").encode())
@@ -54,9 +56,9 @@ class DCD:
             self._file.write(struct.pack("<i", min(last, 2**31 - 1)))  # OpenMM mends longer runs at the next frame
         self._dcd = app.DCDFile(self._file, topology, timestep, 0, interval, append=size > 0)
 
-    def write(self, positions):
-        """Append a frame, positions of shape (n, 3) in Å."""
-        self._dcd.writeModel(positions * unit.angstrom)
+    def write(self, positions, box=None):
+        """Append a frame, positions of shape (n, 3) and box vectors of shape (3, 3) in Å."""
+        self._dcd.writeModel(positions * unit.angstrom, periodicBoxVectors=_vectors(box))
         self._frames += 1
 
     def mark(self):
@@ -77,9 +79,9 @@ class XTC:
         self._frames = frames
         self._xtc = app.XTCFile(str(path), topology, timestep, 0, interval, append=size > 0)
 
-    def write(self, positions):
-        """Append a frame, positions of shape (n, 3) in Å."""
-        self._xtc.writeModel(positions * unit.angstrom)
+    def write(self, positions, box=None):
+        """Append a frame, positions of shape (n, 3) and box vectors of shape (3, 3) in Å."""
+        self._xtc.writeModel(positions * unit.angstrom, periodicBoxVectors=_vectors(box))
         self._frames += 1
 
     def mark(self):
@@ -91,6 +93,10 @@ class XTC:
 
 
 TRAJECTORIES = {"dcd": DCD, "xtc": XTC}
+
+
+def _vectors(box):
+    return None if box is None else [openmm.Vec3(*vector) * 0.1 for vector in box] * unit.nanometer
 
 
 def _opened(path, size, lock=False):

@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import openmm
@@ -22,11 +23,13 @@ from openmm_kml.md.outputs import TRAJECTORIES, Table
 from openmm_kml.md.start import model_order, pdb_text, read_start
 from openmm_kml.md.system import (
     GAS_CONSTANT,
+    add_barostat,
     build_integrator,
     build_system,
     degrees_of_freedom,
     draw_velocities,
     find_platform,
+    seed_barostat,
 )
 from openmm_kml.weights import write_atomically
 
@@ -100,6 +103,8 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     if baseline is not None and particles != tuple(range(len(particles))):
         raise ValueError(f"with a baseline, the atoms of {start_path} must stand in the model's order; they do not")
     system = build_system(potential, start, particles, settings.n_threads, baseline)
+    if settings.ensemble == "npt":
+        add_barostat(system, start, settings)
     identity = _identity(potential, start, particles, settings, platform, baseline)
     directory = Path(directory)
     if not resume:
@@ -108,6 +113,16 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     if not resume:
         simulation.begin()
     return simulation.go_on(progress)
+
+
+class _Look(NamedTuple):
+    """Positions and box vectors in Å, velocities in nm/ps, potential and kinetic energy in eV or None."""
+
+    step: int
+    positions: np.ndarray
+    velocities: np.ndarray
+    energies: tuple | None
+    box: np.ndarray | None
 
 
 class _Simulation:
@@ -128,12 +143,12 @@ class _Simulation:
         if self._settings.minimize:
             openmm.LocalEnergyMinimizer.minimize(context)
         context.setVelocities(draw_velocities(self._masses, self._settings))
-        step, positions, velocities, energies = self._observe(context, energy=True)
-        complaint = self._guard.complaint(positions, velocities, energies[0])
+        now = self._observe(context, energy=True)
+        complaint = self._guard.complaint(now.positions, now.velocities, now.energies[0], now.box)
         if complaint is not None:
             raise DataError(f"the run cannot start: {complaint}; relax the start, for example with --minimize")
         write_atomically(self._directory / STRUCTURE, pdb_text(self._start).encode())
-        write_checkpoint(self._checkpoint, step, self._identity, {}, context.createCheckpoint())
+        write_checkpoint(self._checkpoint, now.step, self._identity, {}, context.createCheckpoint())
 
     def go_on(self, progress):
         """Run from the checkpoint to the last step and return the `Summary`."""
@@ -157,12 +172,13 @@ class _Simulation:
         return step, outputs, context
 
     def _context(self, step):
+        seed_barostat(self._system, self._settings, step)
         return openmm.Context(self._system, build_integrator(self._settings, step), self._platform)
 
     def _open(self, outputs):
         settings = self._settings
         kind = TRAJECTORIES[settings.trajectory]
-        table = Table(self._directory / TABLE, outputs.get("table", {"size": 0})["size"])
+        table = Table(self._directory / TABLE, outputs.get("table", {"size": 0})["size"], self._start.box is not None)
         mark = outputs.get("trajectory", {"size": 0, "frames": 0})
         path = (self._directory / TRAJECTORY).with_suffix(kind.suffix)
         try:
@@ -179,11 +195,13 @@ class _Simulation:
         saved = time.monotonic()
 
         def report():
-            now, positions, velocities, energies = self._observe(context, energy=True)
-            self._check(now, positions, velocities, energies[0])
-            temperature = 2 * energies[1] / units.KJ_PER_MOL / (self._dof * GAS_CONSTANT)
-            table.write(now, now * settings.timestep * 1e-3, *energies, sum(energies), temperature)
-            trajectory.write(positions)
+            now = self._observe(context, energy=True)
+            self._check(now, now.energies[0])
+            temperature = 2 * now.energies[1] / units.KJ_PER_MOL / (self._dof * GAS_CONSTANT)
+            volume = () if now.box is None else (np.linalg.det(now.box),)
+            time_ps = now.step * settings.timestep * 1e-3
+            table.write(now.step, time_ps, *now.energies, sum(now.energies), temperature, *volume)
+            trajectory.write(now.positions, now.box)
             temperatures.append(temperature)
 
         def save():
@@ -194,7 +212,8 @@ class _Simulation:
             if step == 0:
                 report()
             else:
-                self._guard.keep(step, self._observe(context)[1])  # it was looked at before the checkpoint was written
+                now = self._observe(context)
+                self._guard.keep(step, now.positions, now.box)  # it was looked at before the checkpoint was written
             while step < settings.steps and not stop:
                 target = _next(step, settings)
                 self._advance(integrator, step, target)
@@ -204,7 +223,7 @@ class _Simulation:
                     report()
                     clock.show(bar, step)
                 else:
-                    self._check(step, *self._observe(context)[1:3])
+                    self._check(self._observe(context))
                 if time.monotonic() - saved >= settings.checkpoint_seconds:
                     save()
                     saved = time.monotonic()
@@ -221,21 +240,22 @@ class _Simulation:
             self._stop(f"{' '.join(str(error).split())}", step, target)
 
     def _observe(self, context, energy=False):
-        """Return the step, positions in Å, velocities in nm/ps, and potential and kinetic energy in eV or None."""
+        """Return what a Context is like now."""
         state = context.getState(positions=True, velocities=True, energy=energy)
         energies = None
         if energy:
             both = state.getPotentialEnergy(), state.getKineticEnergy()
             energies = tuple(value.value_in_unit(unit.kilojoule_per_mole) * units.KJ_PER_MOL for value in both)
         positions = state.getPositions(asNumpy=True)._value * 10.0
-        return state.getStepCount(), positions, state.getVelocities(asNumpy=True)._value, energies
+        box = None if self._start.box is None else state.getPeriodicBoxVectors(asNumpy=True)._value * 10.0
+        return _Look(state.getStepCount(), positions, state.getVelocities(asNumpy=True)._value, energies, box)
 
-    def _check(self, step, positions, velocities, energy=0.0):
-        complaint = self._guard.complaint(positions, velocities, energy)
+    def _check(self, now, energy=0.0):
+        complaint = self._guard.complaint(now.positions, now.velocities, energy, now.box)
         if complaint is not None:
-            before = self._guard.frames[-1][0] if self._guard.frames else step
-            self._stop(complaint, before, step)
-        self._guard.keep(step, positions)
+            before = self._guard.frames[-1][0] if self._guard.frames else now.step
+            self._stop(complaint, before, now.step)
+        self._guard.keep(now.step, now.positions, now.box)
 
     def _stop(self, complaint, before, step):
         path = self._directory / LAST_GOOD

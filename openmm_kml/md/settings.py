@@ -17,12 +17,15 @@ class Settings:
     Parameters
     ----------
     ensemble : str
-        ``nve`` (velocity Verlet in leapfrog form) or ``nvt`` (Langevin, LFMiddle). ``npt`` is refused with the reason.
+        ``nve`` (velocity Verlet in leapfrog form), ``nvt`` (Langevin, LFMiddle) or ``npt`` (the same with OpenMM's
+        Monte Carlo barostat; the box keeps its shape). ``npt`` is for periodic structures.
     temperature : float, K
         Of the thermostat and of the first velocities.
     timestep : float, fs
     steps : int
         Steps of the whole run, those before a continuation included.
+    pressure : float, bar
+        Of the barostat.
     friction : float, 1/ps
         Of the Langevin thermostat.
     interval : int
@@ -53,6 +56,7 @@ class Settings:
 
     ensemble: str = "nvt"
     temperature: float = 300.0
+    pressure: float = 1.0
     timestep: float = 0.5
     steps: int = 20000
     friction: float = 1.0
@@ -84,13 +88,8 @@ class Settings:
             )
         if self.timestep > 10:
             raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
-        if self.ensemble == "npt":
-            raise ValueError(
-                "npt is not possible for a lone molecule: it has no walls and no neighbors, so that its box would "
-                "grow or shrink without end; use nvt, or put the molecule into a solvent (openmm-ml, "
-                "createMixedSystem); for a periodic structure add a barostat to a System with a KMLForce "
-                "(docs/openmm.md)"
-            )
+        if not math.isfinite(self.pressure):
+            raise ValueError(f"pressure must be a finite number, in bar; {self.pressure!r} was given")
 
     @property
     def hottest(self):

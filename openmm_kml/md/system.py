@@ -45,6 +45,31 @@ def build_system(potential, start, particles, n_threads=None, baseline=None):
     return system
 
 
+def add_barostat(system, start, settings):
+    """Add the barostat of a run at constant pressure to its System.
+
+    Raises
+    ------
+    ValueError
+        If the structure is not periodic.
+    """
+    if not system.usesPeriodicBoundaryConditions() or start.box is None:
+        raise ValueError(
+            "npt is not possible for a lone molecule: it has no walls and no neighbors, so that its box would grow or "
+            "shrink without end; use nvt, put the molecule into a solvent (openmm-ml, createMixedSystem), or start "
+            "from a periodic structure under a model of local terms"
+        )
+    pressure, temperature = settings.pressure * unit.bar, settings.temperature * unit.kelvin
+    system.addForce(openmm.MonteCarloBarostat(pressure, temperature))
+
+
+def seed_barostat(system, settings, step):
+    """Give the barostat random numbers for a Context that starts at a step; no checkpoint holds their state."""
+    for force in system.getForces():
+        if isinstance(force, openmm.MonteCarloBarostat):
+            force.setRandomNumberSeed(_seed(settings.seed + 1, step))
+
+
 def build_integrator(settings, step):
     """Return the integrator of an ensemble for a Context that starts at a step.
 
