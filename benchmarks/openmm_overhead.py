@@ -74,7 +74,8 @@ def bare_evaluation(potential, positions):
     pointer, sizes, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
     array = ctypes.POINTER(ctypes.c_double)
     evaluate_type = ctypes.CFUNCTYPE(
-        ctypes.c_int, pointer, pointer, ctypes.c_int, array, array, ctypes.c_int, array, array, array, text, sizes
+        *(ctypes.c_int, pointer, pointer, ctypes.c_int, array, pointer, array, pointer, ctypes.c_int),
+        *(array, array, array, array, text, sizes),
     )
 
     class Table(ctypes.Structure):  # core/include/kml/engine_api.h
@@ -84,6 +85,9 @@ def bare_evaluation(potential, positions):
             ("close", pointer),
             ("n_atoms", pointer),
             ("species", pointer),
+            ("n_elements", pointer),
+            ("elements", pointer),
+            ("cutoff", pointer),
             ("new_workspace", ctypes.CFUNCTYPE(pointer, pointer)),
             ("free_workspace", pointer),
             ("evaluate", evaluate_type),
@@ -92,15 +96,19 @@ def bare_evaluation(potential, positions):
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = pointer, [ctypes.py_object, text]
     table = Table.from_address(get(_engine.engine_api(), b"openmm_kml.engine_api"))
+    if table.version != 2:
+        raise RuntimeError(f"the table of the engine has version {table.version}; this program knows version 2")
     data = potential.to_bytes()
     error = ctypes.create_string_buffer(1000)
     model = table.open(data, len(data), error, 1000)
     r = np.ascontiguousarray(positions)
     forces, energy = np.empty_like(r), ctypes.c_double()
     arguments = (
-        *(pointer(model), pointer(table.new_workspace(model)), len(r), r.ctypes.data_as(array), None, 1),
-        *(ctypes.pointer(energy), forces.ctypes.data_as(array), None, error, 1000),
+        *(pointer(model), pointer(table.new_workspace(model)), len(r), r.ctypes.data_as(array)),
+        *(None, None, None, 1, ctypes.pointer(energy), forces.ctypes.data_as(array), None, None, error, 1000),
     )
+    if table.evaluate(*arguments) != 0:
+        raise RuntimeError(error.value.decode())
     # A function of the C library that ignores its arguments: what is left is the cost of calling through ctypes.
     nothing = evaluate_type(ctypes.cast(ctypes.CDLL(None).getppid, pointer).value)
 
