@@ -7,6 +7,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from openmm_kml.errors import DataError
+from openmm_kml.structures.arrays import locked_array
 
 SHORTEST_DISTANCE = 0.1  # Å; atoms closer than this are one atom written twice, or the unit is wrong
 _BLOCK_ENTRIES = 1 << 20  # distances held at a time while the set is checked
@@ -62,7 +63,7 @@ class MoleculeSet:
     name: str = ""
 
     def __post_init__(self):
-        numbers = _locked(self.numbers, np.int64, "atomic numbers")
+        numbers = locked_array(self.numbers, np.int64, "atomic numbers")
         if numbers.ndim != 1 or numbers.size == 0:
             raise DataError(f"atomic numbers must be a list of at least one number; shape {numbers.shape} came")
         if numbers.min() < 1 or numbers.max() > 118:
@@ -70,7 +71,7 @@ class MoleculeSet:
         if not np.array_equal(numbers, self.numbers):
             fraction = next(z for z, whole in zip(self.numbers, numbers, strict=True) if z != whole)
             raise DataError(f"atomic numbers must be whole; {fraction} came")
-        positions = _locked(self.positions, np.float64, "positions")
+        positions = locked_array(self.positions, np.float64, "positions")
         n = len(numbers)
         if positions.ndim != 3 or positions.shape[1:] != (n, 3):
             raise DataError(f"positions must have shape (frames, {n}, 3) for {n} atoms; {positions.shape} came")
@@ -80,7 +81,7 @@ class MoleculeSet:
         if self.energies is not None:
             object.__setattr__(self, "energies", _checked_energies(self.energies, len(positions)))
         if self.forces is not None:
-            forces = _locked(self.forces, np.float64, "forces")
+            forces = locked_array(self.forces, np.float64, "forces")
             if forces.shape != positions.shape:
                 raise DataError(f"forces must have the shape of the positions, {positions.shape}; {forces.shape} came")
             _check_finite(forces, "force", numbers)
@@ -133,18 +134,8 @@ class MoleculeSet:
         return f"sha256:{digest.hexdigest()}"
 
 
-def _locked(array, dtype, what):
-    """Return a C-contiguous copy that cannot be written to."""
-    try:
-        array = np.array(array, dtype=dtype, order="C")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what} must be plain numbers in a rectangular array: {error}") from None
-    array.setflags(write=False)
-    return array
-
-
 def _checked_energies(energies, n_frames):
-    energies = _locked(energies, np.float64, "energies")
+    energies = locked_array(energies, np.float64, "energies")
     if energies.shape != (n_frames,):
         raise DataError(f"energies must have shape ({n_frames},), one for each frame; {energies.shape} came")
     bad = np.flatnonzero(~np.isfinite(energies))

@@ -1,9 +1,7 @@
 """Reference data from files, in eV and Å."""
 
-from pathlib import Path
-
-from openmm_kml.errors import DataError
 from openmm_kml.structures import ase_files, npz_files
+from openmm_kml.structures.arrays import data_file
 
 
 def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None, forces_key=None, progress=False):
@@ -35,13 +33,7 @@ def read_molecules(path, energy_unit=None, length_unit=None, *, energy_key=None,
     OSError
         If the file cannot be opened.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a directory; name a file of reference data")
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if not start:
-        raise DataError(f"{path} is empty; name a file with at least one frame")
-    if start[:2] == b"PK" or path.suffix == ".npz":
+    path, is_npz = data_file(path)
+    if is_npz:
         return npz_files.read(path, energy_unit, length_unit, energy_key, forces_key)
     return ase_files.read(path, energy_unit, length_unit, energy_key, forces_key, progress)

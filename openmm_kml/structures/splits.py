@@ -32,28 +32,59 @@ def split(molecules, n_train, n_validation, n_test=None, seed=0):
     DataError
         If a count is negative, no training frame is wanted, or there are not enough different frames.
     """
+    check_counts(n_train, n_validation, n_test)
+    distinct = np.flatnonzero(duplicate_of(molecules) == np.arange(len(molecules)))
+    ordered = distinct[np.argsort(_stratum_key(molecules)[distinct], kind="stable")]
+    parts = draw_parts(ordered, n_train, n_validation, n_test, seed, repeated=len(molecules) - len(distinct))
+    return tuple(molecules[part] for part in parts)
+
+
+def check_counts(n_train, n_validation, n_test):
+    """Raise `DataError` if a count is negative, or no training frame is wanted."""
     counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test or 0}
     if n_train < 1 or min(counts.values()) < 0:
         raise DataError(f"a split needs n_train of at least 1 and no negative count; {counts} came")
-    distinct = np.flatnonzero(duplicate_of(molecules) == np.arange(len(molecules)))
-    wanted = sum(counts.values())
-    if wanted > len(distinct):
-        repeated = len(molecules) - len(distinct)
+
+
+def draw_parts(ordered, n_train, n_validation, n_test, seed, repeated=0):
+    """Return the frames of the training, validation and test sets, each drawn evenly along an order.
+
+    Parameters
+    ----------
+    ordered : ndarray of int
+        Different frames, neighbors in the order alike.
+    n_train, n_validation : int
+    n_test : int or None
+        None takes all the rest.
+    seed : int
+    repeated : int
+        How many frames were left out because they repeat another; for the message.
+
+    Returns
+    -------
+    list of three ndarrays of int
+        Disjoint, each in random order.
+
+    Raises
+    ------
+    DataError
+        If there are too few frames.
+    """
+    wanted = n_train + n_validation + (n_test or 0)
+    if wanted > len(ordered):
         raise DataError(
-            f"{n_train} frames for training, {n_validation} for validation and {counts['n_test']} for the test are "
-            f"{wanted} in all, but the set has {len(distinct)} different frames"
+            f"{n_train} frames for training, {n_validation} for validation and {n_test or 0} for the test are "
+            f"{wanted} in all, but the set has {len(ordered)} different frames"
             + (f" ({repeated} more repeat one of them)" if repeated else "")
             + "; ask for fewer"
         )
     rng = np.random.default_rng(seed)
-    rest = distinct[np.argsort(_stratum_key(molecules)[distinct], kind="stable")]
-    parts = []
+    rest, parts = ordered, []
     for count in (n_train, n_validation, len(rest) if n_test is None else n_test):
-        size = min(count, len(rest))
-        chosen = one_of_each_run(len(rest), size, rng)
-        parts.append(molecules[rng.permutation(rest[chosen])])
+        chosen = one_of_each_run(len(rest), min(count, len(rest)), rng)
+        parts.append(rng.permutation(rest[chosen]))
         rest = np.delete(rest, chosen)
-    return tuple(parts)
+    return parts
 
 
 def _stratum_key(molecules):

@@ -7,6 +7,7 @@ import numpy as np
 
 from openmm_kml.elements import formula, symbol
 from openmm_kml.errors import DataError
+from openmm_kml.structures.arrays import locked_array
 
 SMALLEST_VOLUME = 1e-3  # Å³ for each atom; a cell below is flat
 
@@ -47,7 +48,7 @@ class Structure:
     group: str = ""
 
     def __post_init__(self):
-        numbers = _locked(self.numbers, np.int64, "atomic numbers")
+        numbers = locked_array(self.numbers, np.int64, "atomic numbers")
         if numbers.ndim != 1 or numbers.size == 0:
             raise DataError(f"atomic numbers must be a list of at least one number; shape {numbers.shape} came")
         if numbers.min() < 1 or numbers.max() > 118:
@@ -60,7 +61,7 @@ class Structure:
             "numbers": numbers,
             "positions": self._array("positions", (n, 3)),
             "cell": cell,
-            "pbc": _locked(pbc, bool, "pbc"),
+            "pbc": locked_array(pbc, bool, "pbc"),
             "energy": None if self.energy is None else float(self.energy),
             "forces": None if self.forces is None else self._array("forces", (n, 3)),
             "virial": None if self.virial is None else self._array("virial", (3, 3)),
@@ -73,7 +74,7 @@ class Structure:
         self._check_cell()
 
     def _array(self, name, shape):
-        array = _locked(getattr(self, name), np.float64, name)
+        array = locked_array(getattr(self, name), np.float64, name)
         if array.shape != shape:
             raise DataError(f"{name} must have shape {shape}; {array.shape} came")
         if not np.isfinite(array).all():
@@ -178,13 +179,3 @@ class StructureSet:
         """Return what the set holds in a few words, such as ``214 frames of Si, 12,345 atoms``."""
         names = " ".join(symbol(z) for z in self.elements)
         return f"{len(self)} frames of {names}, {self.n_atoms:,} atoms"
-
-
-def _locked(array, dtype, what):
-    """Return a C-contiguous copy that cannot be written to."""
-    try:
-        array = np.array(array, dtype=dtype, order="C")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what} must be plain numbers in a rectangular array: {error}") from None
-    array.setflags(write=False)
-    return array

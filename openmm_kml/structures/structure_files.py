@@ -1,12 +1,11 @@
 """Reference data of any composition from extended XYZ, what else ASE reads, and ``.npz``."""
 
-from pathlib import Path
-
 import numpy as np
 
 from openmm_kml import units
 from openmm_kml.errors import DataError
 from openmm_kml.structures import ase_files, npz_files
+from openmm_kml.structures.arrays import data_file
 from openmm_kml.structures.npz import NpzFile
 from openmm_kml.structures.structure import Structure, StructureSet
 
@@ -57,14 +56,8 @@ def read_structures(
     OSError
         If the file cannot be opened.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a directory; name a file of reference data")
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if not start:
-        raise DataError(f"{path} is empty; name a file with at least one frame")
-    if start[:2] == b"PK" or path.suffix == ".npz":
+    path, is_npz = data_file(path)
+    if is_npz:
         return _read_npz(path, energy_unit, length_unit, energy_key, forces_key)
     energy = units.energy_factor(energy_unit or "eV")
     length = units.length_factor(length_unit or "Angstrom")

@@ -4,8 +4,7 @@ import hashlib
 
 import numpy as np
 
-from openmm_kml.errors import DataError
-from openmm_kml.structures.splits import one_of_each_run
+from openmm_kml.structures.splits import check_counts, draw_parts
 from openmm_kml.structures.structure import StructureSet
 
 
@@ -46,24 +45,11 @@ def split_structures(structures, n_train, n_validation, n_test=None, seed=0):
     DataError
         If a count is negative, no training frame is wanted, or there are not enough different frames.
     """
-    counts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test or 0}
-    if n_train < 1 or min(counts.values()) < 0:
-        raise DataError(f"a split needs n_train of at least 1 and no negative count; {counts} came")
+    check_counts(n_train, n_validation, n_test)
     distinct = distinct_structures(structures)
-    wanted = sum(counts.values())
-    if wanted > len(distinct):
-        raise DataError(
-            f"{n_train} frames for training, {n_validation} for validation and {counts['n_test']} for the test are "
-            f"{wanted} in all, but the set has {len(distinct)} different frames; ask for fewer"
-        )
-    rng = np.random.default_rng(seed)
-    rest = np.array(sorted(distinct, key=lambda k: _stratum(structures.frames[k])), dtype=np.intp)
-    parts = []
-    for count in (n_train, n_validation, len(rest) if n_test is None else n_test):
-        chosen = one_of_each_run(len(rest), min(count, len(rest)), rng)
-        parts.append(StructureSet([structures.frames[k] for k in rng.permutation(rest[chosen])], structures.name))
-        rest = np.delete(rest, chosen)
-    return tuple(parts)
+    ordered = np.array(sorted(distinct, key=lambda k: _stratum(structures.frames[k])), dtype=np.intp)
+    parts = draw_parts(ordered, n_train, n_validation, n_test, seed, repeated=len(structures) - len(distinct))
+    return tuple(StructureSet([structures.frames[k] for k in part], structures.name) for part in parts)
 
 
 def _stratum(frame):
