@@ -112,6 +112,7 @@ def test_npz_with_cells(tmp_path):
         (([14], [[0, 0]]), "positions must have shape"),
         (([14], [[0, 0, np.nan]]), "positions must be finite"),
         (([0], [[0, 0, 0]]), "between 1 and 118"),
+        (([14.5], [[0, 0, 0]]), r"must be whole; 14\.5 came"),
         (([14], [[0, 0, 0]], None, None, np.inf), "energy is inf"),
         (([14], [[0, 0, 0]], None, None, 0.0, np.zeros((2, 3))), "forces must have shape"),
     ],

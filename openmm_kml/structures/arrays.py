@@ -23,6 +23,25 @@ def locked_array(array, dtype, what):
     return array
 
 
+def checked_numbers(numbers):
+    """Return atomic numbers as an array of int that cannot be written to, shape (n,).
+
+    Raises
+    ------
+    DataError
+        If there is none, or one is not a whole number from 1 to 118.
+    """
+    checked = locked_array(numbers, np.int64, "atomic numbers")
+    if checked.ndim != 1 or checked.size == 0:
+        raise DataError(f"atomic numbers must be a list of at least one number; shape {checked.shape} came")
+    if checked.min() < 1 or checked.max() > 118:
+        raise DataError(f"atomic numbers lie between 1 and 118; {checked.min()} to {checked.max()} came")
+    if not np.array_equal(checked, numbers):
+        fraction = next(z for z, whole in zip(numbers, checked, strict=True) if z != whole)
+        raise DataError(f"atomic numbers must be whole; {fraction} came")
+    return checked
+
+
 def data_file(path):
     """Return the path of a file of reference data, and whether it is an ``.npz`` archive.
 

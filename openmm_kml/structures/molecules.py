@@ -7,7 +7,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from openmm_kml.errors import DataError
-from openmm_kml.structures.arrays import locked_array
+from openmm_kml.structures.arrays import checked_numbers, locked_array
 
 SHORTEST_DISTANCE = 0.1  # Å; atoms closer than this are one atom written twice, or the unit is wrong
 _BLOCK_ENTRIES = 1 << 20  # distances held at a time while the set is checked
@@ -63,14 +63,7 @@ class MoleculeSet:
     name: str = ""
 
     def __post_init__(self):
-        numbers = locked_array(self.numbers, np.int64, "atomic numbers")
-        if numbers.ndim != 1 or numbers.size == 0:
-            raise DataError(f"atomic numbers must be a list of at least one number; shape {numbers.shape} came")
-        if numbers.min() < 1 or numbers.max() > 118:
-            raise DataError(f"atomic numbers lie between 1 and 118; {numbers.min()} to {numbers.max()} came")
-        if not np.array_equal(numbers, self.numbers):
-            fraction = next(z for z, whole in zip(self.numbers, numbers, strict=True) if z != whole)
-            raise DataError(f"atomic numbers must be whole; {fraction} came")
+        numbers = checked_numbers(self.numbers)
         positions = locked_array(self.positions, np.float64, "positions")
         n = len(numbers)
         if positions.ndim != 3 or positions.shape[1:] != (n, 3):

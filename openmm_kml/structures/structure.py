@@ -7,7 +7,7 @@ import numpy as np
 
 from openmm_kml.elements import formula, symbol
 from openmm_kml.errors import DataError
-from openmm_kml.structures.arrays import locked_array
+from openmm_kml.structures.arrays import checked_numbers, locked_array
 
 SMALLEST_VOLUME = 1e-3  # Å³ for each atom; a cell below is flat
 
@@ -48,11 +48,7 @@ class Structure:
     group: str = ""
 
     def __post_init__(self):
-        numbers = locked_array(self.numbers, np.int64, "atomic numbers")
-        if numbers.ndim != 1 or numbers.size == 0:
-            raise DataError(f"atomic numbers must be a list of at least one number; shape {numbers.shape} came")
-        if numbers.min() < 1 or numbers.max() > 118:
-            raise DataError(f"atomic numbers lie between 1 and 118; {numbers.min()} to {numbers.max()} came")
+        numbers = checked_numbers(self.numbers)
         n = len(numbers)
         cell = None if self.cell is None else self._array("cell", (3, 3))
         pbc = np.zeros(3) if cell is None else np.ones(3)
