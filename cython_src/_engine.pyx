@@ -383,11 +383,6 @@ def engine_api():
 # --- Python
 
 
-def max_threads():
-    """Return the number of threads that OpenMP offers: the cores of this process, or what OMP_NUM_THREADS says."""
-    return omp_get_max_threads()
-
-
 cdef class Engine:
     """A potential, ready to evaluate.
 

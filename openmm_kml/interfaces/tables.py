@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from openmm_kml import units
 from openmm_kml.elements import symbol
 from openmm_kml.local_terms import Spline3Term
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.weights import write_atomically
 
-_EV = 96.48533212331001  # kJ/mol
 _MOST_ROWS = 20_000  # dimers of one evaluation
 
 
@@ -142,7 +142,7 @@ def custom_nonbonded_force(weights, numbers, start=0.3, n_points=3001, leave_out
     functions = {}
     for a, b in pairs:
         energies, _ = pair_table(weights, elements[a], elements[b], r, leave_out_triples)
-        functions[f"f{a}_{b}"] = openmm.Continuous1DFunction(energies * _EV, start / 10, reach / 10)
+        functions[f"f{a}_{b}"] = openmm.Continuous1DFunction(energies / units.KJ_PER_MOL, start / 10, reach / 10)
         both = f"delta(kind1-{a})*delta(kind2-{b})"
         if a != b:
             both = f"({both}+delta(kind1-{b})*delta(kind2-{a}))"
