@@ -1,6 +1,7 @@
 """`kml train nbody`, `info`, `test` and `learning-curve` on two- and three-body models."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from ase.io import write
@@ -9,7 +10,7 @@ from test_nbody_structures import as_atoms
 
 from openmm_kml.cli.entry import main
 from openmm_kml.structures import Structure, StructureSet
-from openmm_kml.weights import load
+from openmm_kml.weights import Baseline, load, save
 
 FAST = ["--cutoff2", "4.4", "--cutoff3", "3.0", "--spacing2", "0.4", "--spacing3", "0.5", "--threads", "1", "--quiet"]
 
@@ -65,6 +66,20 @@ def test_info_prints_and_draws(model, tmp_path, capsys):
     energies = content["pair_energies"]["Si-Si"]
     assert energies[0] > 100
     assert energies[-1] == 0
+
+
+def test_info_of_a_difference_to_a_baseline(model, tmp_path, capsys):
+    """A Δ-model's functions are shown as they are; nothing of it is evaluated as the whole energy."""
+    path, picture, reports = tmp_path / "delta.safetensors", tmp_path / "f.png", []
+    save(replace(load(model), baseline=Baseline("sha256:" + 64 * "a", "mm.xml")), path)
+    for name in (path, model):
+        report = tmp_path / "info.json"
+        assert main(["info", str(name), "--plot", str(picture), "--json", str(report)]) == 0
+        reports.append(json.loads(report.read_text()))
+    assert reports[0]["pair_energies"] == reports[1]["pair_energies"]
+    assert reports[0]["baseline"] == {"name": "mm.xml", "digest": "sha256:" + 64 * "a"}
+    assert "baseline" not in reports[1]
+    assert capsys.readouterr().out.count("only the difference to mm.xml") == 1
 
 
 def test_test_shows_groups_and_keeps_the_held_out_apart(model, data, tmp_path, capsys):

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from openmm_kml.dimers import dimer_energies
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
@@ -252,7 +253,7 @@ class _Training:
         distances = np.linspace(0.3 * start, start, 40)
         for a, first in enumerate(self.elements):
             for second in self.elements[a:]:
-                energies = [evaluate_structure(weights, [[0, 0, 0], [0, 0, r]], [first, second])[0] for r in distances]
+                energies, _ = dimer_energies(weights, first, second, distances)
                 if np.any(np.diff(energies) > 0):
                     self.notes.append(
                         f"{symbol(first)} and {symbol(second)} attract each other somewhere below {start:.2f} Å, where "
