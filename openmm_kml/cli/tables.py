@@ -14,7 +14,7 @@ def add_parser(subparsers):
         run,
         "write two-body functions as tables for LAMMPS or OpenMM",
         "kml tables pairs.safetensors -o pairs.table\nkml tables pairs.safetensors -o pairs.xml --for openmm",
-        "Write the two-body functions of a model, with its repulsion, as tables for pair_style table of LAMMPS, or as a "
+        "Write the two-body functions of a model, with its repulsion, as tables for pair_style table of LAMMPS or as a "
         "serialized CustomNonbondedForce of OpenMM, without particles; and print the lines that use them.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="weight file of two-body functions")
