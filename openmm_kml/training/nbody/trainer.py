@@ -20,7 +20,13 @@ from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
 from openmm_kml.training.nbody.selection import first_guess, likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
-from openmm_kml.training.nbody.survey import missing_energies, repulsion_switch, shell_warning, survey
+from openmm_kml.training.nbody.survey import (
+    missing_energies,
+    reach_warnings,
+    repulsion_switch,
+    shell_warning,
+    survey,
+)
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import Weights
 
@@ -89,7 +95,7 @@ class _Training:
         found = survey(self.train, options)
         self._lap("distances")
         warnings = (shell_warning(found, options), missing_energies(self.train, options))
-        self.notes += [warning for warning in warnings if warning]
+        self.notes += [warning for warning in warnings if warning] + reach_warnings(found, options)
         self.elements = found.elements
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
