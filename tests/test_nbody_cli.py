@@ -107,6 +107,38 @@ def test_learning_curve(data, tmp_path):
     assert points[1]["forces_rmse"] < points[0]["forces_rmse"]
 
 
+def test_learning_curve_takes_the_options_of_the_trainer(data, tmp_path):
+    errors = {}
+    for name, options in (
+        ("triples", []),
+        ("pairs", ["--cutoff3", "0"]),
+        ("smooth", ["--length-scale2", "5", "--length-scale3", "5"]),
+        ("validated", ["--selection", "validation", "--n-valid", "4"]),
+    ):
+        report = tmp_path / "curve.json"
+        words = ["learning-curve", str(data), "--kind", "nbody", "--sizes", "8", "--n-test", "4", "--json", str(report)]
+        assert main([*words, *FAST, *options]) == 0
+        (point,) = json.loads(report.read_text())
+        errors[name] = point["forces_rmse"]
+    assert len(set(errors.values())) == 4
+    assert errors["triples"] < min(errors["pairs"], errors["smooth"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("nbody", ["--ard", "--solver", "iterative"], "--ard, --solver: no option of --kind nbody, but of --kind gdml"),
+        ("nbody", ["--no-energies"], "--energies: no option of --kind nbody"),
+        ("nbody", ["--seed", "3"], "--seed: no option of --kind nbody"),
+        ("gdml", ["--cutoff3", "0"], "--cutoff3: no option of --kind gdml, but of --kind nbody"),
+        ("gdml", ["--virial-key", "w"], "--virial-key: no option of --kind gdml"),
+    ],
+)
+def test_learning_curve_refuses_options_of_another_kind(kind, options, message, data, capsys):
+    assert main(["learning-curve", str(data), "--kind", kind, "--sizes", "4", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,21 +1,35 @@
 """``kml learning-curve``: errors against the number of training points."""
 
+import argparse
 from pathlib import Path
 
 from openmm_kml.cli.common import (
     add_command,
+    add_data_options,
     add_json_option,
     check_outputs,
     check_picture,
     int_list,
     natural,
-    positive_float,
     print_table,
     read_data,
     write_json,
 )
 from openmm_kml.cli.model_options import add_model_options, model_options
-from openmm_kml.cli.nbody_options import add_structure_options, read_structure_data
+from openmm_kml.cli.nbody_options import (
+    add_nbody_model_options,
+    add_structure_options,
+    nbody_options,
+    read_structure_data,
+)
+
+# What adds the options of each kind of model; those of other kinds are refused, instead of doing nothing.
+_KINDS = {
+    "gdml": (add_model_options, add_data_options),
+    "nbody": (add_nbody_model_options, add_structure_options),
+}
+_COMMON = ("kernel", "threads")
+_N_VALID = 100
 
 
 def add_parser(subparsers):
@@ -32,23 +46,26 @@ def add_parser(subparsers):
     parser.add_argument("data", type=Path, metavar="DATA", help="reference data, as for kml train")
     parser.add_argument("--sizes", type=int_list, required=True, metavar="N,N,…", help="numbers of training points")
     parser.add_argument("--seeds", type=int_list, default=[0], metavar="S,S,…", help="random splits (default: 0)")
-    parser.add_argument("--n-valid", type=natural, default=100, metavar="N", help="validation frames (default: 100)")
+    parser.add_argument(
+        "--n-valid",
+        type=natural,
+        metavar="N",
+        help="validation frames (default: 100; for nbody none, unless they choose the hyperparameters)",
+    )
     parser.add_argument("--n-test", type=natural, metavar="N", help="test frames (default: all the rest)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curve (.png, .svg, .pdf)")
     parser.add_argument(
-        "--kind", choices=("gdml", "nbody"), default="gdml", help="of the model, as for kml train (default: gdml)"
+        "--kind", choices=tuple(_KINDS), default="gdml", help="of the model, as for kml train (default: gdml)"
     )
-    group = parser.add_argument_group("models of two and three bodies (--kind nbody)")
-    for name in ("--cutoff2", "--cutoff3", "--spacing2", "--spacing3"):
-        group.add_argument(name, type=positive_float, metavar="R", help="as for kml train nbody, Å")
-    group.add_argument("--compact", action="store_true", help="as for kml train nbody")
     add_model_options(parser)
+    add_nbody_model_options(parser, " (--kind nbody)")
     add_structure_options(parser)
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def run(args):
+    _check_kind(args)
     check_outputs({"report": args.json, "picture": args.plot}, (args.data,))
     check_picture(args.plot)
     if min(args.sizes) < 1:
@@ -64,23 +81,49 @@ def run(args):
     print_points(points)
 
 
+def _check_kind(args):
+    """Raise `ValueError` if an option is given that the kind of model does not have."""
+    own = {*_defaults(args.kind), *_COMMON}
+    for kind in _KINDS:
+        options = _defaults(kind).items()
+        given = [name for name, default in options if name not in own and getattr(args, name) != default]
+        if given:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ValueError(
+                f"{names}: no option of --kind {args.kind}, but of --kind {kind}; leave it out, or choose that kind"
+            )
+
+
+def _defaults(kind):
+    """Return name -> default of the options that a kind of model has."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for add in _KINDS[kind]:
+        add(parser)
+    return vars(parser.parse_args([]))
+
+
 def _gdml(args):
     from openmm_kml.training import learning_curve
 
     molecules = read_data(args)
     return learning_curve(
-        molecules, args.sizes, model_options(args), n_validation=args.n_valid, n_test=args.n_test, seeds=args.seeds
+        molecules,
+        args.sizes,
+        model_options(args),
+        n_validation=_N_VALID if args.n_valid is None else args.n_valid,
+        n_test=args.n_test,
+        seeds=args.seeds,
     )
 
 
 def _nbody(args):
-    from openmm_kml.training.nbody import NBodyOptions, nbody_learning_curve
+    from openmm_kml.training.nbody import nbody_learning_curve
 
-    names = ("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    options = NBodyOptions(compact=args.compact, n_threads=args.threads or 1, progress=not args.quiet, **given)
-    # The marginal likelihood chooses the hyperparameters: no frame is lost to validation.
-    return nbody_learning_curve(read_structure_data(args), args.sizes, options, 0, args.n_test, args.seeds)
+    options = nbody_options(args)
+    # Where the marginal likelihood chooses the hyperparameters, no frame is lost to validation.
+    n_valid = _N_VALID if options.selection == "validation" else 0
+    n_valid = n_valid if args.n_valid is None else args.n_valid
+    return nbody_learning_curve(read_structure_data(args), args.sizes, options, n_valid, args.n_test, args.seeds)
 
 
 def _flat(result):

@@ -8,8 +8,16 @@ _KERNELS = ("squared_exponential", "matern52", "matern72", "matern92")
 
 
 def add_nbody_options(parser):
-    """Add the options that end up in `openmm_kml.training.nbody.NBodyOptions`."""
-    group = parser.add_argument_group("the model")
+    """Add the options of ``kml train nbody`` that say what is trained and how."""
+    add_nbody_model_options(parser)
+    parser.add_argument("--kernel", choices=_KERNELS, help="prior covariance (default: squared_exponential)")
+    parser.add_argument("--threads", metavar="N", type=positive_int, help="of linear algebra (default: 1)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")
+
+
+def add_nbody_model_options(parser, note=""):
+    """Add the options that end up in `openmm_kml.training.nbody.NBodyOptions`, but for those that all kinds have."""
+    group = parser.add_argument_group(f"the model{note}")
     group.add_argument("--cutoff2", type=positive_float, metavar="R", help="radius of two bodies, Å (default: 6)")
     group.add_argument(
         "--cutoff3", type=_length, metavar="R", help="radius of three bodies, Å; 0 for none (default: 3.5)"
@@ -19,7 +27,6 @@ def add_nbody_options(parser):
     )
     group.add_argument("--spacing2", type=positive_float, metavar="H", help="of the splines of two bodies, Å (0.25)")
     group.add_argument("--spacing3", type=positive_float, metavar="H", help="of those of three bodies, Å (0.3)")
-    group.add_argument("--kernel", choices=_KERNELS, help="prior covariance (default: squared_exponential)")
     for name in ("length-scale2", "length-scale3"):
         group.add_argument(f"--{name}", type=positive_float, metavar="L", help="of the prior, Å (default: chosen)")
     group.add_argument("--no-repulsion", action="store_true", help="no screened nuclear repulsion: for beads")
@@ -31,7 +38,7 @@ def add_nbody_options(parser):
         metavar="EL=EV",
         help="energy of the isolated atom, e.g. Si=-0.81 (default: from lonely atoms in DATA, else fitted)",
     )
-    group = parser.add_argument_group("what is trained on, and how closely")
+    group = parser.add_argument_group(f"what is trained on, and how closely{note}")
     group.add_argument("--forces-only", action="store_true", help="neither energies nor virials")
     group.add_argument("--no-virials", action="store_true", help="energies and forces")
     group.add_argument("--noise-energy", type=positive_float, metavar="EV", help="eV an atom (default: 0.002)")
@@ -50,8 +57,6 @@ def add_nbody_options(parser):
         choices=("likelihood", "validation"),
         help="what chooses the hyperparameters (default: likelihood)",
     )
-    group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of linear algebra (default: 1)")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")
 
 
 def nbody_options(args):
@@ -72,7 +77,7 @@ def nbody_options(args):
         virials=not (args.forces_only or args.no_virials),
         atom_energies=dict(args.atom_energy) or None,
         group_noise=dict(args.group_noise),
-        n_threads=args.threads,
+        n_threads=args.threads or 1,
         progress=not args.quiet,
         **{name: value for name, value in given.items() if value is not None},
     )

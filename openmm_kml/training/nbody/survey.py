@@ -139,10 +139,10 @@ def shell_warning(found, options):
 def reach_warnings(found, options):
     """Return sentences on what the data leave open below the cutoffs.
 
-    Periodic data have distances of any length, so that no cutoff is too long for them by itself. But where the data have
-    no pair of two elements between some distance and the cutoff (a cold crystal between two shells), the functions are
-    decided by the prior alone; and where every atom of every frame sees its own image, an atom and its images move as
-    one, and only the sum of what they do is seen.
+    Periodic data have distances of any length, so that no cutoff is too long for them by itself. But where the data
+    have no pair of two elements between some distance and the cutoff (a cold crystal between two shells), the functions
+    are decided by the prior alone; and where every atom of every frame sees its own image, an atom and its images move
+    as one, and only the sum of what they do is seen.
     """
     sentences = []
     for name, distances in found.longest.items():
