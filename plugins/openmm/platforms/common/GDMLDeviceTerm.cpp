@@ -23,9 +23,6 @@ constexpr int MAX_ROWS = 8;       // more need more registers and local memory t
 // precision. Models fitted to data are far above it (docs/device_kernels.md).
 constexpr double SINGLE_PRECISION_TOLERANCE = 2e-6;
 
-// Fixed-point forces end at 2^31 kJ/mol/nm.
-constexpr double LARGEST_FORCE = 2147483648.0;
-
 // Positions of the arguments that change from call to call.
 constexpr int TILE_INCLUDE_FORCES = 7;
 constexpr int GRADIENT_INCLUDE_FORCES = 7, GRADIENT_FORCE_SCALE = 8, GRADIENT_ENERGY_SCALE = 9,

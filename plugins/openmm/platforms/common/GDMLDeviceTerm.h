@@ -2,19 +2,12 @@
 #define OPENMMKML_GDMLDEVICETERM_H_
 
 #include "DeviceModel.h"
+#include "DeviceRequest.h"
 #include "openmm/common/ComputeArray.h"
 #include "openmm/common/ComputeContext.h"
 #include <vector>
 
 namespace OpenMMKML {
-
-/** One evaluation: what is wanted, and the factors that turn eV and Angstrom into OpenMM's units, scale included. */
-struct DeviceRequest {
-    bool includeForces;
-    double forceScale, energyScale; // times the scale parameter
-    double derivativeScale;         // without it
-    int derivativeIndex;            // of the scale parameter among all parameters with derivatives
-};
 
 /** A `gdml` term on a device: its arrays and compute kernels (docs/device_kernels.md), for copies of one molecule. */
 class GDMLDeviceTerm {
