@@ -47,7 +47,8 @@ private:
 unique_ptr<CommonCalcKMLForceKernel::Evaluation> CommonCalcKMLForceKernel::prepare(const System& system,
                                                                                    const KMLForce& force) {
     auto result = make_unique<Evaluation>();
-    result->host = make_unique<Evaluator>(force, system.getNumParticles()); // throws if the force is unsound
+    Evaluator(force, system.getNumParticles()); // throws if the force is unsound
+    result->force = make_unique<KMLForce>(force);
     const kml::WeightFile file = kml::read_weight_file(force.getModel()->data(), force.getModel()->size());
     result->particles = resolveParticles(force, file.species.size(), system.getNumParticles());
     if (file.species.empty())
@@ -152,7 +153,7 @@ void CommonCalcKMLForceKernel::checkForFailure(ContextImpl& context) {
     Vec3 box[3];
     context.getPositions(positions);
     context.getPeriodicBoxVectors(box[0], box[1], box[2]);
-    evaluation->host->computeEnergy(positions, box, true);
+    Evaluator(*evaluation->force, context.getSystem().getNumParticles()).computeEnergy(positions, box, true);
     throw OpenMMException("KMLForce: an energy or a force was not finite within the last " +
                           to_string(LONGEST_UNCHECKED) + " evaluations; atoms came too close to each other");
 }

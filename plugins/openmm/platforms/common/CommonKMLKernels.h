@@ -4,7 +4,6 @@
 #include "GDMLDeviceTerm.h"
 #include "LocalDeviceTerm.h"
 #include "openmm/common/ComputeContext.h"
-#include "openmmkml/internal/Engine.h"
 #include "openmmkml/internal/KMLKernels.h"
 #include <memory>
 #include <string>
@@ -39,7 +38,7 @@ private:
         std::unique_ptr<LocalDeviceTerm> local;
         OpenMM::ComputeArray atoms;      // where the particles are in the device's arrays
         OpenMM::ComputeArray failure;    // 1 after an energy or force that is not finite
-        std::unique_ptr<Evaluator> host; // says what is wrong
+        std::unique_ptr<KMLForce> force; // what was prepared, for an error message
     };
     std::unique_ptr<Evaluation> prepare(const OpenMM::System& system, const KMLForce& force);
     void prepareMolecule(const kml::WeightFile& file, bool hasDerivative, Evaluation& result);

@@ -35,9 +35,9 @@ void checkSize(double size) {
 
 } // namespace
 
-DeviceNeighborList::DeviceNeighborList(ComputeContext& cc, bool doublePrecision, bool periodic, Reach cutoff,
+DeviceNeighborList::DeviceNeighborList(ComputeContext& cc, DeviceReal real, bool periodic, Reach cutoff,
                                        const vector<int>& elementsOfAtoms)
-    : cc(cc), doublePrecision(doublePrecision), periodic(periodic), cutoff(cutoff), numAtoms(elementsOfAtoms.size()),
+    : cc(cc), real(real), periodic(periodic), cutoff(cutoff), numAtoms(elementsOfAtoms.size()),
       capacity(FIRST_CAPACITY), nearCapacity(FIRST_NEAR_CAPACITY), event(cc.createEvent()) {
     elements.initialize<int>(cc, numAtoms, "kmlElements");
     elements.upload(elementsOfAtoms);
@@ -51,18 +51,19 @@ DeviceNeighborList::DeviceNeighborList(ComputeContext& cc, bool doublePrecision,
         array->initialize<int>(cc, numAtoms, "kmlSites");
     counts.initialize<mm_int2>(cc, numAtoms, "kmlCounts");
     for (ComputeArray* array : {&reference, &wrapped})
-        array->initialize(cc, numAtoms, 4 * getRealSize(), "kmlWrapped");
+        real.initialize(cc, *array, numAtoms, "kmlWrapped", 4);
     for (ComputeArray* array : {&binCounts, &binStarts, &binEnds})
         array->initialize<int>(cc, 1, "kmlBins");
-    shifts.initialize(cc, 1, 4 * getRealSize(), "kmlShifts");
+    real.initialize(cc, shifts, 1, "kmlShifts", 4);
     entries.initialize<int>(cc, 1, "kmlNeighbors");
     near.initialize<int>(cc, 1, "kmlNearNeighbors");
     makeRoom();
 }
 
 map<string, string> DeviceNeighborList::getDefines() const {
-    const string real = doublePrecision ? "double" : "float";
-    return {{"KREAL", real}, {"KREAL4", real + "4"}, {"KPOS", cc.getSupportsDoublePrecision() ? "double" : "float"}};
+    return {{"KREAL", real.name()},
+            {"KREAL4", real.name() + "4"},
+            {"KPOS", cc.getSupportsDoublePrecision() ? "double" : "float"}};
 }
 
 void DeviceNeighborList::initialize(ComputeProgram program) {
@@ -155,10 +156,7 @@ void DeviceNeighborList::uploadLayout(const Layout& layout) {
             }
     if (shifts.getSize() != size_t(layout.numImages))
         shifts.resize(layout.numImages);
-    if (doublePrecision)
-        shifts.upload(images.data());
-    else
-        shifts.upload(vector<float>(images.begin(), images.end()).data());
+    real.upload(shifts, images);
 }
 
 /** Follow the box; a new one needs a new list. */
@@ -177,25 +175,14 @@ void DeviceNeighborList::setBox(const Vec3* vectors) {
     hasLayout = true;
 }
 
-void DeviceNeighborList::addReal(ComputeKernel& kernel, double value) {
-    if (doublePrecision)
-        kernel->addArg(value);
-    else
-        kernel->addArg(float(value));
-}
-
 /** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first update. */
 void DeviceNeighborList::setArguments(ComputeArray& atoms, ComputeArray& failure) {
     hasArguments = true;
     ArrayInterface& posq = cc.getPosq();
     ArrayInterface& correction = cc.getUseMixedPrecision() ? cc.getPosqCorrection() : cc.getPosq();
-    const auto addArrays = [](ComputeKernel& kernel, initializer_list<ArrayInterface*> arrays) {
-        for (ArrayInterface* array : arrays)
-            kernel->addArg(*array);
-    };
     moveKernel->addArg(numAtoms);
     // A little less than half the skin, for the rounding of positions.
-    addReal(moveKernel, pow(0.499 * SKIN, 2));
+    real.add(moveKernel, pow(0.499 * SKIN, 2));
     addArrays(moveKernel, {&frame, &posq, &correction, &sites, &cells, &reference, &wrapped, &status, &failure});
     startKernel->addArg(numBins);
     addArrays(startKernel, {&binCounts, &status});
@@ -210,8 +197,8 @@ void DeviceNeighborList::setArguments(ComputeArray& atoms, ComputeArray& failure
                            &cells, &reference, &wrapped, &failure});
     for (int value : {numAtoms, numImages, imageBits, capacity, nearCapacity})
         findKernel->addArg(value);
-    addReal(findKernel, pow(cutoff.all + SKIN, 2));
-    addReal(findKernel, cutoff.near > 0 ? pow(cutoff.near + SKIN, 2) : 0.0);
+    real.add(findKernel, pow(cutoff.all + SKIN, 2));
+    real.add(findKernel, cutoff.near > 0 ? pow(cutoff.near + SKIN, 2) : 0.0);
     addArrays(findKernel, {&grid, &shifts, &binStarts, &binEnds, &cells, &wrapped, &entries, &near, &counts, &status});
 }
 

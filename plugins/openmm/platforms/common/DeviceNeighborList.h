@@ -1,6 +1,7 @@
 #ifndef OPENMMKML_DEVICENEIGHBORLIST_H_
 #define OPENMMKML_DEVICENEIGHBORLIST_H_
 
+#include "DeviceReal.h"
 #include "openmm/Vec3.h"
 #include "openmm/common/ComputeArray.h"
 #include "openmm/common/ComputeContext.h"
@@ -26,7 +27,7 @@ public:
     };
 
     /** @param elements  by atom: place in the model's list of elements */
-    DeviceNeighborList(OpenMM::ComputeContext& cc, bool doublePrecision, bool periodic, Reach cutoff,
+    DeviceNeighborList(OpenMM::ComputeContext& cc, DeviceReal real, bool periodic, Reach cutoff,
                        const std::vector<int>& elements);
 
     /** Definitions that the source of the compute kernels needs. */
@@ -70,11 +71,10 @@ private:
     void setArguments(OpenMM::ComputeArray& atoms, OpenMM::ComputeArray& failure);
     void setSizes();
     void makeList();
-    size_t getRealSize() const { return doublePrecision ? sizeof(double) : sizeof(float); }
-    void addReal(OpenMM::ComputeKernel& kernel, double value);
 
     OpenMM::ComputeContext& cc;
-    const bool doublePrecision, periodic;
+    const DeviceReal real;
+    const bool periodic;
     const Reach cutoff;
     const int numAtoms;
     bool valid = false, hasLayout = false, hasArguments = false;

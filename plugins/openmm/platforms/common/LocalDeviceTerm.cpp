@@ -38,17 +38,17 @@ vector<double> makeTable(const kml::ThreeBody& term, int numElements) {
 
 LocalDeviceTerm::LocalDeviceTerm(ComputeContext& cc, const kml::LocalModel& model, const vector<int>& elements,
                                  bool periodic, bool hasDerivative)
-    : cc(cc), doublePrecision(cc.getUseDoublePrecision()), hasDerivative(hasDerivative),
+    : cc(cc), real(cc.getUseDoublePrecision()), hasDerivative(hasDerivative),
       hasPairs(model.terms.n_two_body + model.terms.n_repulsion > 0), cutoff(model.cutoff()),
       cutoffTriples(model.cutoff_triples()),
-      neighbors(cc, doublePrecision, periodic, {model.cutoff(), model.cutoff_triples()}, elements) {
+      neighbors(cc, real, periodic, {model.cutoff(), model.cutoff_triples()}, elements) {
     if (!cc.getSupports64BitGlobalAtomics())
         throw OpenMMException("KMLForce: the device lacks 64-bit atomic operations");
     teamBits = chooseTeam();
     uploadPairs(model.terms);
     for (int m = 0; m < model.terms.n_three_body; m++)
         uploadTriples(model.terms.three_body[m]);
-    sides.initialize(cc, 1, 4 * (doublePrecision ? sizeof(double) : sizeof(float)), "kmlSides");
+    real.initialize(cc, sides, 1, "kmlSides", 4);
     sideAtoms.initialize<mm_int2>(cc, 1, "kmlSideAtoms");
     numSides.initialize<int>(cc, neighbors.getNumAtoms(), "kmlNumSides");
     compile(model.terms, hasDerivative);
@@ -117,75 +117,70 @@ void LocalDeviceTerm::makeRoom() {
     sideAtoms.resize(size);
 }
 
+/** The arguments of DeviceRequest, from place `index` on; their values come with each evaluation. */
+void LocalDeviceTerm::addRequest(Call& call, int index) {
+    call.request = index;
+    real.add(call.kernel, 0.0); // forceLimit
+    call.kernel->addArg(0);     // includeForces
+    for (int k = 0; k < 3; k++) // forceScale, energyScale, derivativeScale
+        real.add(call.kernel, 0.0);
+    call.kernel->addArg(0); // derivativeIndex
+    call.kernel->addArg(int(cc.getEnergyParamDerivNames().size()));
+}
+
 /** The arguments at the end of a kernel that adds forces, in the order of local.cc. */
 void LocalDeviceTerm::addOutputs(Call& call, ComputeArray& failure) {
-    call.kernel->addArg(cc.getLongForceBuffer());
-    call.kernel->addArg(cc.getEnergyBuffer());
-    call.kernel->addArg(failure);
+    addArrays(call.kernel, {&cc.getLongForceBuffer(), &cc.getEnergyBuffer(), &failure});
     if (hasDerivative)
         call.kernel->addArg(cc.getEnergyParamDerivBuffer());
 }
 
-/** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first evaluation. */
-void LocalDeviceTerm::setArguments(ComputeArray& failure) {
-    hasArguments = true;
-    maxThreads = cc.getEnergyBuffer().getSize(); // each thread has an entry of its own there
-    const int numAtoms = neighbors.getNumAtoms(), numDerivatives = cc.getEnergyParamDerivNames().size();
+void LocalDeviceTerm::setPairArguments(ComputeArray& failure) {
     DeviceNeighborList& list = neighbors;
-    const auto addArrays = [](ComputeKernel& kernel, initializer_list<ArrayInterface*> arrays) {
-        for (ArrayInterface* array : arrays)
-            kernel->addArg(*array);
-    };
-    const auto addRequest = [&](Call& call, int index) { // forceLimit, includeForces, three scales, index, number
-        call.request = index;
-        addReal(call.kernel, 0.0);
-        call.kernel->addArg(0);
-        for (int k = 0; k < 3; k++)
-            addReal(call.kernel, 0.0);
-        call.kernel->addArg(0);
-        call.kernel->addArg(numDerivatives);
-    };
-
-    ComputeKernel& pairs = pairCall.kernel;
-    for (int value : {numAtoms, teamBits, 0, 0, 0})
-        pairs->addArg(value);
+    ComputeKernel& kernel = pairCall.kernel;
+    for (int value : {list.getNumAtoms(), teamBits, 0, 0, 0})
+        kernel->addArg(value);
     pairCall.imageBits = 2;
     pairCall.capacity = 3;
-    addReal(pairs, cutoff * cutoff);
-    pairs->addArg(cc.getPaddedNumAtoms());
+    real.add(kernel, cutoff * cutoff);
+    kernel->addArg(cc.getPaddedNumAtoms());
     addRequest(pairCall, 7);
-    addArrays(pairs, {&list.status, &list.sites, &list.wrapped, &list.shifts, &list.counts, &list.entries, &grids,
-                      &starts, &polynomials, &repulsions});
+    addArrays(kernel, {&list.status, &list.sites, &list.wrapped, &list.shifts, &list.counts, &list.entries, &grids,
+                       &starts, &polynomials, &repulsions});
     addOutputs(pairCall, failure);
+}
 
-    for (int value : {numAtoms, 0, 0, 0})
+void LocalDeviceTerm::setSideArguments() {
+    DeviceNeighborList& list = neighbors;
+    for (int value : {list.getNumAtoms(), 0, 0, 0})
         sideCall.kernel->addArg(value);
     sideCall.imageBits = 1;
     sideCall.capacity = 2;
-    addReal(sideCall.kernel, cutoffTriples * cutoffTriples);
+    real.add(sideCall.kernel, cutoffTriples * cutoffTriples);
     addArrays(sideCall.kernel,
               {&list.status, &list.wrapped, &list.shifts, &list.counts, &list.near, &sides, &sideAtoms, &numSides});
-
-    for (Triples& one : triples) {
-        ComputeKernel& kernel = one.call.kernel;
-        const kml::ThreeBody& term = one.term;
-        for (int value : {numAtoms, teamBits, 0, 0})
-            kernel->addArg(value);
-        one.call.capacity = 2;
-        addReal4(kernel, term.near.start, term.near.inverse_spacing, term.near.n, term.cutoff);
-        addReal4(kernel, term.far.start, term.far.inverse_spacing, term.far.n, term.cutoff_far);
-        addReal(kernel, term.taper_start);
-        addReal(kernel, term.taper_width);
-        kernel->addArg(term.near.n + 3);
-        kernel->addArg(cc.getPaddedNumAtoms());
-        addRequest(one.call, 10);
-        addArrays(kernel, {&list.status, &list.sites, &list.wrapped, &sides, &sideAtoms, &numSides, &one.table});
-        addOutputs(one.call, failure);
-    }
 }
 
-/** Set what depends on the list and on the request. */
-void LocalDeviceTerm::setArguments(const Call& call, const DeviceRequest& request) {
+void LocalDeviceTerm::setTripleArguments(Triples& one, ComputeArray& failure) {
+    DeviceNeighborList& list = neighbors;
+    ComputeKernel& kernel = one.call.kernel;
+    const kml::ThreeBody& term = one.term;
+    for (int value : {list.getNumAtoms(), teamBits, 0, 0})
+        kernel->addArg(value);
+    one.call.capacity = 2;
+    real.add(kernel, term.near.start, term.near.inverse_spacing, term.near.n, term.cutoff);
+    real.add(kernel, term.far.start, term.far.inverse_spacing, term.far.n, term.cutoff_far);
+    real.add(kernel, term.taper_start);
+    real.add(kernel, term.taper_width);
+    kernel->addArg(term.near.n + 3);
+    kernel->addArg(cc.getPaddedNumAtoms());
+    addRequest(one.call, 10);
+    addArrays(kernel, {&list.status, &list.sites, &list.wrapped, &sides, &sideAtoms, &numSides, &one.table});
+    addOutputs(one.call, failure);
+}
+
+/** Set the arguments that depend on the list and on the request. */
+void LocalDeviceTerm::update(const Call& call, const DeviceRequest& request) {
     const ComputeKernel& kernel = call.kernel;
     kernel->setArg(call.capacity, neighbors.getCapacity());
     kernel->setArg(call.capacity + 1, neighbors.getNearCapacity());
@@ -193,14 +188,24 @@ void LocalDeviceTerm::setArguments(const Call& call, const DeviceRequest& reques
         kernel->setArg(call.imageBits, neighbors.getImageBits());
     if (call.request < 0)
         return;
-    // An atom's sum has at most as many parts: its team and its own sides by pairs and triples, sides of others.
+    // An atom's sum has at most as many parts: its team, and for each term its own sides and those that it is.
     const double parts = (1 << teamBits) + 2.0 * triples.size() * neighbors.getNearCapacity();
-    setReal(kernel, call.request, LARGEST_FORCE / parts);
+    real.set(kernel, call.request, LARGEST_FORCE / parts);
     kernel->setArg(call.request + 1, int(request.includeForces));
-    setReal(kernel, call.request + 2, request.forceScale);
-    setReal(kernel, call.request + 3, request.energyScale);
-    setReal(kernel, call.request + 4, request.derivativeScale);
+    real.set(kernel, call.request + 2, request.forceScale);
+    real.set(kernel, call.request + 3, request.energyScale);
+    real.set(kernel, call.request + 4, request.derivativeScale);
     kernel->setArg(call.request + 5, request.derivativeIndex);
+}
+
+/** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first evaluation. */
+void LocalDeviceTerm::setArguments(ComputeArray& failure) {
+    hasArguments = true;
+    maxThreads = cc.getEnergyBuffer().getSize(); // each thread has an entry of its own there
+    setPairArguments(failure);
+    setSideArguments();
+    for (Triples& one : triples)
+        setTripleArguments(one, failure);
 }
 
 void LocalDeviceTerm::execute(ComputeArray& atoms, ComputeArray& failure, const DeviceRequest& request) {
@@ -211,47 +216,23 @@ void LocalDeviceTerm::execute(ComputeArray& atoms, ComputeArray& failure, const 
         neighbors.update(atoms, failure);
         makeRoom();
         if (hasPairs) {
-            setArguments(pairCall, request);
+            update(pairCall, request);
             pairCall.kernel->execute(threads);
         }
         if (!triples.empty()) {
-            setArguments(sideCall, request);
+            update(sideCall, request);
             sideCall.kernel->execute(numAtoms);
         }
         for (Triples& term : triples) {
-            setArguments(term.call, request);
+            update(term.call, request);
             term.call.kernel->execute(threads);
         }
     } while (!neighbors.check());
 }
 
-void LocalDeviceTerm::addReal(ComputeKernel& kernel, double value) {
-    if (doublePrecision)
-        kernel->addArg(value);
-    else
-        kernel->addArg(float(value));
-}
-
-void LocalDeviceTerm::setReal(const ComputeKernel& kernel, int index, double value) {
-    if (doublePrecision)
-        kernel->setArg(index, value);
-    else
-        kernel->setArg(index, float(value));
-}
-
-void LocalDeviceTerm::addReal4(ComputeKernel& kernel, double x, double y, double z, double w) {
-    if (doublePrecision)
-        kernel->addArg(mm_double4(x, y, z, w));
-    else
-        kernel->addArg(mm_float4(x, y, z, w));
-}
-
 /** Upload groups of four numbers; at least one group, for arguments must have something to point to. */
 void LocalDeviceTerm::uploadReal4(ComputeArray& array, vector<double> values, const char* name) {
     values.resize(max<size_t>(4, values.size()));
-    array.initialize(cc, values.size() / 4, 4 * (doublePrecision ? sizeof(double) : sizeof(float)), name);
-    if (doublePrecision)
-        array.upload(values.data());
-    else
-        array.upload(vector<float>(values.begin(), values.end()).data());
+    real.initialize(cc, array, values.size() / 4, name, 4);
+    real.upload(array, values);
 }

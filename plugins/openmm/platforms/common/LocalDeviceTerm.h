@@ -2,6 +2,7 @@
 #define OPENMMKML_LOCALDEVICETERM_H_
 
 #include "DeviceNeighborList.h"
+#include "DeviceReal.h"
 #include "DeviceRequest.h"
 #include "kml/local_model.h"
 #include "openmm/common/ComputeArray.h"
@@ -54,17 +55,19 @@ private:
     void uploadTriples(const kml::ThreeBody& term);
     void compile(const kml::LocalTerms& terms, bool hasDerivative);
     void setArguments(OpenMM::ComputeArray& failure);
+    void setPairArguments(OpenMM::ComputeArray& failure);
+    void setSideArguments();
+    void setTripleArguments(Triples& one, OpenMM::ComputeArray& failure);
+    void addRequest(Call& call, int index);
     void addOutputs(Call& call, OpenMM::ComputeArray& failure);
-    void setArguments(const Call& call, const DeviceRequest& request);
+    void update(const Call& call, const DeviceRequest& request);
     void makeRoom();
     int chooseTeam() const;
-    void addReal(OpenMM::ComputeKernel& kernel, double value);
-    void setReal(const OpenMM::ComputeKernel& kernel, int index, double value);
-    void addReal4(OpenMM::ComputeKernel& kernel, double x, double y, double z, double w);
     void uploadReal4(OpenMM::ComputeArray& array, std::vector<double> values, const char* name);
 
     OpenMM::ComputeContext& cc;
-    const bool doublePrecision, hasDerivative;
+    const DeviceReal real;
+    const bool hasDerivative;
     bool hasPairs, hasArguments = false;
     const double cutoff, cutoffTriples;
     DeviceNeighborList neighbors;
