@@ -8,7 +8,7 @@ which the curvature of these models, up to 100 eV/Å², makes a hundred times as
 import numpy as np
 import openmm
 import pytest
-from local_models import LOCAL_MODELS, diamond, numbers_for
+from local_models import LOCAL_MODELS, diamond, numbers_for, random_repulsion, random_spline2, random_spline3
 from openmm_helpers import (
     KJ_PER_MOL,
     NM,
@@ -80,6 +80,18 @@ def test_double_precision_is_that_of_the_engine(model, shape):
     positions, numbers, box = crystal(shape, model=model)
     context = context_of(positions, numbers, box, model=model)
     check(context, POTENTIALS[model].evaluate(positions, numbers, box))
+
+
+def test_three_elements():
+    """Six pairs, and eighteen functions of triples."""
+    rng = np.random.default_rng(12)
+    terms = (random_spline2(3, rng), random_spline3(3, rng, n_intervals=4, n_far=8), random_repulsion(3, rng))
+    potential = KernelPotential.from_bytes(to_bytes(Weights(elements=(1, 8, 14), terms=terms)))
+    positions, _, box = crystal()
+    numbers = rng.choice([1, 8, 14], len(positions))
+    force = KMLForce(potential, numbers=numbers, periodic=True)
+    context = device_context(system_of(force, len(numbers), box), positions)
+    check(context, potential.evaluate(positions, numbers, box))
 
 
 @pytest.mark.parametrize("precision", ["single", "mixed"])
