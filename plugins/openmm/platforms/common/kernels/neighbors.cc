@@ -17,7 +17,7 @@ typedef KPOS kpos;
 #define SCAN_GROUP 256 // threads of scanBins()
 #define ANGSTROM_IN_NM 10
 
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_C_VERSION__) || defined(__OPENCL_VERSION__)
 #define ATOMIC_MAX(address, value) atomic_max(address, value)
 #else
 #define ATOMIC_MAX(address, value) atomicMax(address, value)
