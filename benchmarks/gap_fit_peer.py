@@ -131,7 +131,12 @@ def tested(predict, path, test):
     start = time.process_time()
     predictions = predict(path, test)
     microseconds = 1e6 * (time.process_time() - start) / test.n_atoms
-    return {"errors": structure_errors(predictions, test), "microseconds_per_atom": microseconds}
+    kinds = {}
+    for kind in test.groups:
+        chosen = [k for k, frame in enumerate(test) if frame.group == kind]
+        kinds[kind] = structure_errors([predictions[k] for k in chosen], test[chosen])
+    errors = structure_errors(predictions, test)
+    return {"errors": errors, "errors_of_kinds": kinds, "microseconds_per_atom": microseconds}
 
 
 def fit_two_and_three(train, cutoff3, arguments):
@@ -148,6 +153,19 @@ def fit_two_and_three(train, cutoff3, arguments):
     seconds = time.process_time() - start
     save(fit.weights, arguments.folder / f"nbody{cutoff3:g}.safetensors")
     return {"training_seconds": seconds, "triples_per_atom": fit.report["triples_per_atom"]}
+
+
+def kinds_table(results):
+    """Return the Markdown table of the errors of each kind of frames."""
+    kinds = list(next(iter(results.values()))["errors_of_kinds"])
+    lines = ["| meV/atom, meV/Å | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    for name, entry in results.items():
+        cells = [
+            " / ".join("" if e[key] is None else f"{1e3 * e[key]:.1f}" for key in ("energy_mae_per_atom", "forces_mae"))
+            for e in entry["errors_of_kinds"].values()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def table(results):
@@ -215,6 +233,7 @@ def main():
     if not arguments.no_gap:
         record("gap_fit", lambda: fit_gap(train, arguments), predictions_of_gap, "gap.xml")
     print(f"{size} frames, {train.n_atoms} atoms; tested on {len(test)} frames\n{table(results)}")
+    print(f"\n{kinds_table(results)}")
 
 
 if __name__ == "__main__":
