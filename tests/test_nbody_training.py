@@ -105,7 +105,7 @@ def test_the_same_data_give_the_same_bytes(binary):
     )
 
 
-@pytest.mark.parametrize("selection", ["likelihood", "validation"])
+@pytest.mark.parametrize("selection", ["likelihood", "gradient", "validation"])
 def test_hyperparameters_are_chosen(selection):
     options = NBodyOptions(**SMALL)
     structures = frames(12, 14)
@@ -123,7 +123,7 @@ def test_hyperparameters_are_chosen(selection):
     chosen = fit_nbody(noisy[:5], noisy[5:9], free)
     assert chosen.report["selection"]["criterion"] == selection
     trials = [trial["loss"] for trial in chosen.report["selection"]["trials"]]
-    assert len(trials) > 8
+    assert len(trials) > 6
     assert min(trials) < trials[0]
     fixed = replace(
         options, noise_energy=0.001, noise_force=0.1, noise_virial=0.05, length_scale2=5.0, length_scale3=5.0

@@ -54,8 +54,9 @@ def add_nbody_model_options(parser, note=""):
     )
     group.add_argument(
         "--selection",
-        choices=("likelihood", "validation"),
-        help="what chooses the hyperparameters (default: likelihood)",
+        choices=("likelihood", "gradient", "validation"),
+        help="what chooses the hyperparameters: the marginal likelihood (the default), the same climbed along its "
+        "gradient, or validation frames",
     )
 
 

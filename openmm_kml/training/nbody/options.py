@@ -6,7 +6,7 @@ import numpy as np
 
 from openmm_kml.kernels.radial import KERNELS
 
-SELECTIONS = ("likelihood", "validation")
+SELECTIONS = ("likelihood", "gradient", "validation")
 
 
 @dataclass
@@ -36,8 +36,9 @@ class NBodyOptions:
     group_noise : dict
         Group of frames -> factor on its noises, or three factors (energy, force, virial).
     selection : str
-        What chooses the hyperparameters: the marginal ``likelihood`` of the training data, or the errors on the
-        ``validation`` frames, of which it takes many to do as well.
+        What chooses the hyperparameters: the marginal ``likelihood`` of the training data, searched along one
+        coordinate after the other or climbed along its ``gradient``; or the errors on the ``validation`` frames, of
+        which it takes many to do as well.
     energies, virials : bool
         Whether to train on them where the data have them. Both off: forces alone (coarse-grained force matching).
     atom_energies : dict, optional

@@ -15,10 +15,10 @@ from openmm_kml.metrics import structure_errors
 from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.training.memory import available_memory
+from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
-from openmm_kml.training.nbody.selection import first_guess, likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
 from openmm_kml.training.nbody.survey import (
     missing_energies,
@@ -210,23 +210,28 @@ class _Training:
     def _choose(self, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
         options, basis = self.options, self.basis
-        start, free = first_guess(options)
+        start, free = selection.first_guess(options)
         criterion = options.selection
         if criterion == "validation" and self.validation is None:
             raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
         if not free:
             return start, [], "given"
-        if criterion == "likelihood":
-            loss = likelihood_loss(basis, options, factor, n_rows)
+        find = selection.climb if criterion == "gradient" else selection.search
+        if criterion == "gradient":
+            loss = selection.likelihood_gradient(basis, options, factor, n_rows)
+        elif criterion == "likelihood":
+            loss = selection.likelihood_loss(basis, options, factor, n_rows)
         else:
             labels = self._centered(self.validation, self._labels(self.validation))
             reduced = reduce_set(
                 basis, self.validation, labels, options, "validation rows", by_kind=True, known=self.known
             )
             parts = [reduced.factors[kind] for kind in KINDS if kind in reduced.factors]
-            loss = validation_loss(basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts])
+            loss = selection.validation_loss(
+                basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts]
+            )
         with progress_bar(None, "hyperparameters", options.progress, " trials") as bar:
-            best, log = search(start, free, loss, bar.update)
+            best, log = find(start, free, loss, bar.update)
         return best, log, criterion
 
     def _weights(self, posterior):
