@@ -39,7 +39,7 @@ def crystal_model(cutoff3):
 def crystal_context(potential, repeat, platform, precision=None, route=USUAL_ROUTE):
     """Return a Context of repeat³ unit cells at 300 K. No model: particles without force."""
     positions, cell = SILICON.structure((repeat,) * 3)
-    positions += np.random.default_rng(1).normal(0, 0.08, positions.shape)
+    positions += np.random.default_rng(1).normal(0, 0.03, positions.shape)
     system = openmm.System()
     system.setDefaultPeriodicBoxVectors(*(0.1 * cell))
     for _ in positions:

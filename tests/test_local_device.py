@@ -1,8 +1,9 @@
 """Local terms by the compute kernels of OpenMM's OpenCL platform, against the engine; through PoCL without a GPU.
 
 Bounds, as fractions of the largest force. Double precision: the resolution of OpenMM's fixed-point forces, 2^-32
-kJ/mol/nm or 2e-13 eV/Å, for each neighbor. Single and mixed precision: positions of some 15 Å are rounded by 1e-6 Å,
-which the curvature of these models, up to 100 eV/Å², makes a hundred times as large in eV/Å.
+kJ/mol/nm or 2e-13 eV/Å, for each neighbor. Mixed: a few roundings (6e-8) of each of some hundred terms, and of the
+distances in their intervals. Single: positions of some 15 Å are rounded by 1e-6 Å, which the curvature of these models,
+up to 100 eV/Å², makes a hundred times as large in eV/Å.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ from openmm_kml.weights import RepulsionTerm, Spline2Term, Weights, to_bytes
 
 pytestmark = needs_opencl
 
-BOUNDS = {"single": 2e-5, "mixed": 2e-5, "double": 1e-11}
+BOUNDS = {"single": 2e-5, "mixed": 3e-6, "double": 1e-11}
 MODEL = "all terms of silica"
 POTENTIALS = {name: KernelPotential.from_bytes(to_bytes(weights)) for name, weights in LOCAL_MODELS.items()}
 CUBE = 4.6 * np.eye(3)
@@ -96,7 +97,7 @@ def test_three_elements():
 
 @pytest.mark.parametrize("precision", ["single", "mixed"])
 @pytest.mark.parametrize("model", [MODEL, "pairs of silicon"])
-def test_single_precision_loses_only_the_rounding_of_positions(model, precision):
+def test_lower_precisions_lose_only_rounding(model, precision):
     positions, numbers, box = crystal(model=model)
     context = context_of(positions, numbers, box, precision, model=model)
     check(context, POTENTIALS[model].evaluate(positions, numbers, box), precision)

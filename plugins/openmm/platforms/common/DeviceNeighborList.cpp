@@ -37,24 +37,24 @@ void checkSize(double size) {
 
 DeviceNeighborList::DeviceNeighborList(ComputeContext& cc, DeviceReal real, bool periodic, Reach cutoff,
                                        const vector<int>& elementsOfAtoms)
-    : cc(cc), real(real), periodic(periodic), cutoff(cutoff), numAtoms(elementsOfAtoms.size()),
-      capacity(FIRST_CAPACITY), nearCapacity(FIRST_NEAR_CAPACITY), event(cc.createEvent()) {
+    : cc(cc), real(real), position(cc.getSupportsDoublePrecision()), periodic(periodic), cutoff(cutoff),
+      numAtoms(elementsOfAtoms.size()), capacity(FIRST_CAPACITY), nearCapacity(FIRST_NEAR_CAPACITY),
+      event(cc.createEvent()) {
     elements.initialize<int>(cc, numAtoms, "kmlElements");
     elements.upload(elementsOfAtoms);
     status.initialize<int>(cc, STATUS_SIZE, "kmlStatus");
     grid.initialize<int>(cc, sizeof(Layout::grid) / sizeof(int), "kmlGrid");
-    const size_t positionSize = cc.getSupportsDoublePrecision() ? sizeof(double) : sizeof(float);
-    frame.initialize(cc, sizeof(Layout::frame) / sizeof(double), positionSize, "kmlFrame");
+    position.initialize(cc, frame, sizeof(Layout::frame) / sizeof(double), "kmlFrame");
     for (ComputeArray* array : {&bins, &cells})
         array->initialize<mm_int4>(cc, numAtoms, "kmlCells");
     for (ComputeArray* array : {&order, &sites})
         array->initialize<int>(cc, numAtoms, "kmlSites");
     counts.initialize<mm_int2>(cc, numAtoms, "kmlCounts");
     for (ComputeArray* array : {&reference, &wrapped})
-        real.initialize(cc, *array, numAtoms, "kmlWrapped", 4);
+        position.initialize(cc, *array, numAtoms, "kmlWrapped", 4);
     for (ComputeArray* array : {&binCounts, &binStarts, &binEnds})
         array->initialize<int>(cc, 1, "kmlBins");
-    real.initialize(cc, shifts, 1, "kmlShifts", 4);
+    position.initialize(cc, shifts, 1, "kmlShifts", 4);
     entries.initialize<int>(cc, 1, "kmlNeighbors");
     near.initialize<int>(cc, 1, "kmlNearNeighbors");
     makeRoom();
@@ -63,7 +63,8 @@ DeviceNeighborList::DeviceNeighborList(ComputeContext& cc, DeviceReal real, bool
 map<string, string> DeviceNeighborList::getDefines() const {
     return {{"KREAL", real.name()},
             {"KREAL4", real.name() + "4"},
-            {"KPOS", cc.getSupportsDoublePrecision() ? "double" : "float"}};
+            {"KPOS", position.name()},
+            {"KPOS4", position.name() + "4"}};
 }
 
 void DeviceNeighborList::initialize(ComputeProgram program) {
@@ -141,7 +142,7 @@ DeviceNeighborList::Layout DeviceNeighborList::layOut() const {
 
 void DeviceNeighborList::uploadLayout(const Layout& layout) {
     grid.upload(layout.grid);
-    frame.upload(vector<double>(layout.frame, layout.frame + 18), true);
+    position.upload(frame, vector<double>(layout.frame, layout.frame + 18));
     for (ComputeArray* array : {&binCounts, &binStarts, &binEnds})
         if (array->getSize() < size_t(layout.numBins))
             array->resize(layout.numBins);
@@ -156,7 +157,7 @@ void DeviceNeighborList::uploadLayout(const Layout& layout) {
             }
     if (shifts.getSize() != size_t(layout.numImages))
         shifts.resize(layout.numImages);
-    real.upload(shifts, images);
+    position.upload(shifts, images);
 }
 
 /** Follow the box; a new one needs a new list. */

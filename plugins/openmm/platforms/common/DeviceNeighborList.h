@@ -73,7 +73,7 @@ private:
     void makeList();
 
     OpenMM::ComputeContext& cc;
-    const DeviceReal real;
+    const DeviceReal real, position; // of the terms; of positions and lattice vectors
     const bool periodic;
     const Reach cutoff;
     const int numAtoms;

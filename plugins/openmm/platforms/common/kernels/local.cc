@@ -137,8 +137,8 @@ DEVICE kreal addRepulsion(int pair, kreal r, GLOBAL const kreal4* RESTRICT repul
 KERNEL void addPairs(int numAtoms, int teamBits, int imageBits, int capacity, int nearCapacity, kreal cutoff2,
                      int paddedNumAtoms, kreal forceLimit, int includeForces, kreal forceScale, kreal energyScale,
                      kreal derivativeScale, int derivativeIndex, int numDerivatives, GLOBAL const int* RESTRICT status,
-                     GLOBAL const int* RESTRICT sites, GLOBAL const kreal4* RESTRICT wrapped,
-                     GLOBAL const kreal4* RESTRICT shifts, GLOBAL const int2* RESTRICT counts,
+                     GLOBAL const int* RESTRICT sites, GLOBAL const kpos4* RESTRICT wrapped,
+                     GLOBAL const kpos4* RESTRICT shifts, GLOBAL const int2* RESTRICT counts,
                      GLOBAL const int* RESTRICT entries, GLOBAL const kreal4* RESTRICT grids,
                      GLOBAL const int* RESTRICT starts, GLOBAL const kreal4* RESTRICT polynomials,
                      GLOBAL const kreal4* RESTRICT repulsions, OUTPUTS DERIVATIVE_OUTPUT) {
@@ -149,16 +149,16 @@ KERNEL void addPairs(int numAtoms, int teamBits, int imageBits, int capacity, in
     mixed total = 0;
     for (int task = GLOBAL_ID; task < numAtoms << teamBits; task += GLOBAL_SIZE) {
         const int slot = task >> teamBits;
-        const kreal4 center = wrapped[slot];
+        const kpos4 center = wrapped[slot];
         const int count = counts[slot].x;
         GLOBAL const int* row = &entries[(size_t)slot * capacity];
-        kreal energy = 0, fx = 0, fy = 0, fz = 0;
+        mixed energy = 0, sumX = 0, sumY = 0, sumZ = 0;
         for (int k = task & (team - 1); k < count; k += team) {
             const int entry = row[k];
-            const kreal4 other = wrapped[entry >> imageBits];
-            const kreal4 shift = shifts[entry & imageMask];
-            const kreal x = (other.x - center.x) + shift.x, y = (other.y - center.y) + shift.y,
-                        z = (other.z - center.z) + shift.z;
+            const kpos4 other = wrapped[entry >> imageBits];
+            const kpos4 shift = shifts[entry & imageMask];
+            const kreal x = (kreal)((other.x - center.x) + shift.x), y = (kreal)((other.y - center.y) + shift.y),
+                        z = (kreal)((other.z - center.z) + shift.z);
             const kreal r2 = x * x + y * y + z * z;
             if (!(r2 < cutoff2))
                 continue;
@@ -174,15 +174,12 @@ KERNEL void addPairs(int numAtoms, int teamBits, int imageBits, int capacity, in
             energy += addRepulsion(pair, r, repulsions, &slope);
 #endif
             const kreal pull = slope / r;
-            fx += pull * x;
-            fy += pull * y;
-            fz += pull * z;
+            sumX += pull * x;
+            sumY += pull * y;
+            sumZ += pull * z;
         }
-        energy *= (kreal)0.5;
-        total += energy;
-        fx *= forceScale;
-        fy *= forceScale;
-        fz *= forceScale;
+        total += energy / 2;
+        const kreal fx = forceScale * (kreal)sumX, fy = forceScale * (kreal)sumY, fz = forceScale * (kreal)sumZ;
         if (isBelow(fx, forceLimit) && isBelow(fy, forceLimit) && isBelow(fz, forceLimit)) {
             if (includeForces)
                 addForce(sites[slot], fx, fy, fz, paddedNumAtoms, forceBuffers);
@@ -203,26 +200,26 @@ KERNEL void addPairs(int numAtoms, int teamBits, int imageBits, int capacity, in
  * numSides   [slot]     OUT
  */
 KERNEL void findSides(int numAtoms, int imageBits, int capacity, int nearCapacity, kreal cutoff2,
-                      GLOBAL const int* RESTRICT status, GLOBAL const kreal4* RESTRICT wrapped,
-                      GLOBAL const kreal4* RESTRICT shifts, GLOBAL const int2* RESTRICT counts,
+                      GLOBAL const int* RESTRICT status, GLOBAL const kpos4* RESTRICT wrapped,
+                      GLOBAL const kpos4* RESTRICT shifts, GLOBAL const int2* RESTRICT counts,
                       GLOBAL const int* RESTRICT near, GLOBAL kreal4* RESTRICT sides, GLOBAL int2* RESTRICT sideAtoms,
                       GLOBAL int* RESTRICT numSides) {
     if (LIST_IS_UNFIT)
         return;
     const int imageMask = (1 << imageBits) - 1;
     for (int slot = GLOBAL_ID; slot < numAtoms; slot += GLOBAL_SIZE) {
-        const kreal4 center = wrapped[slot];
+        const kpos4 center = wrapped[slot];
         const size_t row = (size_t)slot * nearCapacity;
         const int count = counts[slot].y;
         int found = 0;
         for (int k = 0; k < count; k++) {
             const int entry = near[row + k];
-            const kreal4 other = wrapped[entry >> imageBits];
-            const kreal4 shift = shifts[entry & imageMask];
+            const kpos4 other = wrapped[entry >> imageBits];
+            const kpos4 shift = shifts[entry & imageMask];
             kreal4 side;
-            side.x = (other.x - center.x) + shift.x;
-            side.y = (other.y - center.y) + shift.y;
-            side.z = (other.z - center.z) + shift.z;
+            side.x = (kreal)((other.x - center.x) + shift.x);
+            side.y = (kreal)((other.y - center.y) + shift.y);
+            side.z = (kreal)((other.z - center.z) + shift.z);
             const kreal r2 = side.x * side.x + side.y * side.y + side.z * side.z;
             if (!(r2 < cutoff2))
                 continue;
@@ -250,7 +247,7 @@ KERNEL void addTriples(int numAtoms, int teamBits, int capacity, int nearCapacit
                        kreal taperStart, kreal taperWidth, int tableRow, int paddedNumAtoms, kreal forceLimit,
                        int includeForces, kreal forceScale, kreal energyScale, kreal derivativeScale,
                        int derivativeIndex, int numDerivatives, GLOBAL const int* RESTRICT status,
-                       GLOBAL const int* RESTRICT sites, GLOBAL const kreal4* RESTRICT wrapped,
+                       GLOBAL const int* RESTRICT sites, GLOBAL const kpos4* RESTRICT wrapped,
                        GLOBAL const kreal4* RESTRICT sides, GLOBAL const int2* RESTRICT sideAtoms,
                        GLOBAL const int* RESTRICT numSides, GLOBAL const kreal4* RESTRICT table,
                        OUTPUTS DERIVATIVE_OUTPUT) {

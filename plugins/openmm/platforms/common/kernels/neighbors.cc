@@ -5,14 +5,17 @@
  * atoms is seen again through each image of the cell that the reach includes. Without periodicity bins repeat, too, but
  * images do not: space far away shares its bins with space near by, and the distances tell them apart.
  *
- * kreal is the type of the terms' arithmetic, kpos that in which positions are wrapped.
+ * kreal is the type of the terms' arithmetic, kpos that of positions: double where the device has it. In single
+ * precision the rounding of the lattice vectors would be the same in every step, and atoms that pass through a face of
+ * the box would gain energy.
  *
- * Defined by the host: KREAL, KREAL4, KPOS. Lengths are in Angstrom.
+ * Defined by the host: KREAL, KREAL4, KPOS, KPOS4. Lengths are in Angstrom.
  */
 
 typedef KREAL kreal;
 typedef KREAL4 kreal4;
 typedef KPOS kpos;
+typedef KPOS4 kpos4;
 
 #define SCAN_GROUP 256 // threads of scanBins()
 #define ANGSTROM_IN_NM 10
@@ -44,13 +47,13 @@ typedef KPOS kpos;
 
 /** Set p to the position of atom `site` less whole lattice vectors; false if it is not finite. */
 DEVICE int wrap(int site, int4 cell, GLOBAL const kpos* RESTRICT frame, GLOBAL const real4* RESTRICT posq,
-                GLOBAL const real4* RESTRICT posqCorrection, kreal4* p) {
+                GLOBAL const real4* RESTRICT posqCorrection, kpos4* p) {
     const kpos x = POSITION(site, x) - (cell.x * VECTOR(0, 0) + cell.y * VECTOR(1, 0) + cell.z * VECTOR(2, 0));
     const kpos y = POSITION(site, y) - (cell.x * VECTOR(0, 1) + cell.y * VECTOR(1, 1) + cell.z * VECTOR(2, 1));
     const kpos z = POSITION(site, z) - (cell.x * VECTOR(0, 2) + cell.y * VECTOR(1, 2) + cell.z * VECTOR(2, 2));
-    p->x = (kreal)x;
-    p->y = (kreal)y;
-    p->z = (kreal)z;
+    p->x = x;
+    p->y = y;
+    p->z = z;
     const kpos sum = x + y + z;
     return sum - sum == 0;
 }
@@ -65,16 +68,16 @@ DEVICE int wrap(int site, int4 cell, GLOBAL const kpos* RESTRICT frame, GLOBAL c
 KERNEL void moveAtoms(int numAtoms, kreal farthest2, GLOBAL const kpos* RESTRICT frame,
                       GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection,
                       GLOBAL const int* RESTRICT sites, GLOBAL const int4* RESTRICT cells,
-                      GLOBAL const kreal4* RESTRICT reference, GLOBAL kreal4* RESTRICT wrapped,
+                      GLOBAL const kpos4* RESTRICT reference, GLOBAL kpos4* RESTRICT wrapped,
                       GLOBAL int* RESTRICT status, GLOBAL int* RESTRICT failure) {
     for (int slot = GLOBAL_ID; slot < numAtoms; slot += GLOBAL_SIZE) {
-        const kreal4 start = reference[slot];
-        kreal4 p;
+        const kpos4 start = reference[slot];
+        kpos4 p;
         p.w = start.w;
         if (!wrap(sites[slot], cells[slot], frame, posq, posqCorrection, &p))
             failure[0] = 1;
         wrapped[slot] = p;
-        const kreal dx = p.x - start.x, dy = p.y - start.y, dz = p.z - start.z;
+        const kreal dx = (kreal)(p.x - start.x), dy = (kreal)(p.y - start.y), dz = (kreal)(p.z - start.z);
         if (!(dx * dx + dy * dy + dz * dz <= farthest2))
             status[STALE] = 1;
     }
@@ -168,7 +171,7 @@ KERNEL void sortBins(int numBins, GLOBAL const int* RESTRICT binStarts, GLOBAL c
                      GLOBAL const int* RESTRICT elements, GLOBAL const kpos* RESTRICT frame,
                      GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection,
                      GLOBAL int* RESTRICT order, GLOBAL int* RESTRICT sites, GLOBAL int4* RESTRICT cells,
-                     GLOBAL kreal4* RESTRICT reference, GLOBAL kreal4* RESTRICT wrapped, GLOBAL int* RESTRICT failure) {
+                     GLOBAL kpos4* RESTRICT reference, GLOBAL kpos4* RESTRICT wrapped, GLOBAL int* RESTRICT failure) {
     for (int bin = GLOBAL_ID; bin < numBins; bin += GLOBAL_SIZE) {
         const int start = binStarts[bin], end = binEnds[bin];
         for (int k = start + 1; k < end; k++) {
@@ -181,8 +184,8 @@ KERNEL void sortBins(int numBins, GLOBAL const int* RESTRICT binStarts, GLOBAL c
         for (int slot = start; slot < end; slot++) {
             const int atom = order[slot];
             const int4 cell = bins[atom];
-            kreal4 p;
-            p.w = (kreal)elements[atom];
+            kpos4 p;
+            p.w = (kpos)elements[atom];
             if (!wrap(atoms[atom], cell, frame, posq, posqCorrection, &p))
                 failure[0] = 1;
             sites[slot] = atoms[atom];
@@ -204,13 +207,13 @@ DEVICE int floorDivide(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b
  * counts              [slot]      OUT  neighbors, near neighbors
  */
 KERNEL void findNeighbors(int numAtoms, int numImages, int imageBits, int capacity, int nearCapacity, kreal reach2,
-                          kreal nearReach2, GLOBAL const int* RESTRICT grid, GLOBAL const kreal4* RESTRICT shifts,
+                          kreal nearReach2, GLOBAL const int* RESTRICT grid, GLOBAL const kpos4* RESTRICT shifts,
                           GLOBAL const int* RESTRICT binStarts, GLOBAL const int* RESTRICT binEnds,
-                          GLOBAL const int4* RESTRICT cells, GLOBAL const kreal4* RESTRICT wrapped,
+                          GLOBAL const int4* RESTRICT cells, GLOBAL const kpos4* RESTRICT wrapped,
                           GLOBAL int* RESTRICT entries, GLOBAL int* RESTRICT near, GLOBAL int2* RESTRICT counts,
                           GLOBAL int* RESTRICT status) {
     for (int slot = GLOBAL_ID; slot < numAtoms; slot += GLOBAL_SIZE) {
-        const kreal4 center = wrapped[slot];
+        const kpos4 center = wrapped[slot];
         const int bin = cells[slot].w;
         const int b2 = bin % BINS(2), b1 = bin / BINS(2) % BINS(1), b0 = bin / BINS(2) / BINS(1);
         GLOBAL int* row = &entries[(size_t)slot * capacity];
@@ -226,14 +229,14 @@ KERNEL void findNeighbors(int numAtoms, int numImages, int imageBits, int capaci
                     const int image = ((PERIODIC * h0 + IMAGES(0)) * (2 * IMAGES(1) + 1) + PERIODIC * h1 + IMAGES(1)) *
                                           (2 * IMAGES(2) + 1) +
                                       PERIODIC * h2 + IMAGES(2);
-                    const kreal4 shift = shifts[image];
+                    const kpos4 shift = shifts[image];
                     const int self = (2 * image + 1 == numImages ? slot : -1);
                     const int end = binEnds[other];
                     for (int k = binStarts[other]; k < end; k++) {
                         // (r_j - r_i) + shift is the exact negative of the same seen from the other side.
-                        const kreal4 p = wrapped[k];
-                        const kreal x = (p.x - center.x) + shift.x, y = (p.y - center.y) + shift.y,
-                                    z = (p.z - center.z) + shift.z;
+                        const kpos4 p = wrapped[k];
+                        const kreal x = (kreal)((p.x - center.x) + shift.x), y = (kreal)((p.y - center.y) + shift.y),
+                                    z = (kreal)((p.z - center.z) + shift.z);
                         const kreal r2 = x * x + y * y + z * z;
                         if (!(r2 < reach2) || k == self)
                             continue;
