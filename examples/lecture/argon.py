@@ -12,8 +12,8 @@ EPSILON, SIGMA, CUTOFF = 0.0103, 3.4, 8.5  # eV, Å, Å
 NOISE_ENERGY, NOISE_FORCE = 5e-4, 2e-3  # eV, and eV/Å on each component
 WELL = np.linspace(3.7, 8.0, 12)  # Å: a little inside the minimum at 3.82, and all that is farther
 WALL = np.linspace(2.9, 3.5, 5)  # Å: the repulsive side
-REACH = np.linspace(7.6, 2.0, 561)  # Å, as atoms approach each other
-LEFT_OUT = np.abs(REACH - WALL.mean()) <= np.ptp(WALL) / 2
+REACH = np.linspace(8.2, 2.0, 621)  # Å, as atoms approach each other
+LEFT_OUT = np.abs(REACH - WALL.mean()) < np.ptp(WALL) / 2 + 1e-6  # both ends are in
 AXIS = np.array([1.0, 1.0, 1.0]) / np.sqrt(3)  # of the pair: no component of a force is zero for a trivial reason
 
 
@@ -81,7 +81,7 @@ def plot_curve(ax, trained, distances, color, label, band=False):
         ax.fill_between(REACH, low, high, color=color, alpha=0.25, linewidth=0, label="its 95 % band")
     # The noise of the labels is a tenth of a dot.
     ax.plot(distances, 1e3 * lennard_jones(distances)[0], "o", color="black", markersize=4.5, label="learned from")
-    ax.set(xlabel="distance (Å)", xlim=(2.7, 7.6), ylim=(-15, 60))
+    ax.set(xlabel="distance (Å)", xlim=(2.7, 8.2), ylim=(-15, 60))
     if distances.min() > 3.5:
         ax.text(2.75, -13.5, "no data", color="#a0703a", fontsize=10.5)
     return energies, deviations
