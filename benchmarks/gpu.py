@@ -127,7 +127,7 @@ def rates(options, cases):
                 make_context(potential, positions, chosen, n_molecules, HOST_ROUTE),
                 make_context(None, positions, chosen, n_molecules),
             ]
-            native, host, empty = measure(contexts, options.rounds, options.seconds)
+            native, host, empty = measure(contexts, options)
             rows.append(
                 {
                     "atoms": n_atoms,
@@ -198,6 +198,9 @@ def parse_options():
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="time of one measurement (default: 0.3)")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count the processor's time: for OpenCL on a processor that is busy"
+    )
     parser.add_argument("--json", type=Path, help="write the results there too")
     parser.add_argument("--quick", action="store_true", help="few sizes, short measurements: a smoke run")
     options = parser.parse_args()

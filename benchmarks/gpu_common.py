@@ -17,22 +17,25 @@ def energy_and_forces(context):
     return energy, forces * 0.1 / KJ_PER_MOL
 
 
-def seconds_per_step(context, n_steps):
+def seconds_per_step(context, n_steps, clock=time.perf_counter):
     """Return the time of a step, the queue emptied before and after."""
     context.getState(positions=True)
-    start = time.perf_counter()
+    start = clock()
     context.getIntegrator().step(n_steps)
     context.getState(positions=True)
-    return (time.perf_counter() - start) / n_steps
+    return (clock() - start) / n_steps
 
 
-def measure(contexts, rounds, target_seconds):
+def measure(contexts, options):
     """Return the median time of a step of each context in µs; they take turns."""
+    clock = time.process_time if options.cpu_time else time.perf_counter
     counts = []
     for context in contexts:
         context.getIntegrator().step(10)
-        counts.append(max(10, int(target_seconds / seconds_per_step(context, 10))))
-    times = [[seconds_per_step(c, n) for c, n in zip(contexts, counts, strict=True)] for _ in range(rounds)]
+        counts.append(max(10, int(options.seconds / seconds_per_step(context, 10))))
+    times = [
+        [seconds_per_step(c, n, clock) for c, n in zip(contexts, counts, strict=True)] for _ in range(options.rounds)
+    ]
     return [statistics.median(column) * 1e6 for column in zip(*times, strict=True)]
 
 

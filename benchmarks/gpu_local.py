@@ -88,7 +88,7 @@ def crystal_rates(options, repeats):
             for precision in options.precision:
                 cases = [(potential, DEVICE_ROUTE), (potential, HOST_ROUTE), (None, USUAL_ROUTE)]
                 contexts = [crystal_context(m, repeat, options.platform, precision, route) for m, route in cases]
-                native, host, empty = measure(contexts, options.rounds, options.seconds)
+                native, host, empty = measure(contexts, options)
                 n_atoms = contexts[0].getSystem().getNumParticles()
                 rows.append(
                     {
