@@ -5,16 +5,17 @@ import time
 
 from openmm import unit
 
-KJ_PER_MOL = 96.48533212331  # in one eV
+from openmm_kml.units import KJ_PER_MOL
+
 USUAL_ROUTE, HOST_ROUTE, DEVICE_ROUTE = 0, 1, 2  # of kml_openmm_set_route()
 
 
 def energy_and_forces(context):
     """Return energy in eV and forces in eV/Å."""
     state = context.getState(energy=True, forces=True)
-    energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL
+    energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * KJ_PER_MOL
     forces = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
-    return energy, forces * 0.1 / KJ_PER_MOL
+    return energy, forces * 0.1 * KJ_PER_MOL
 
 
 def seconds_per_step(context, n_steps, clock=time.perf_counter):
