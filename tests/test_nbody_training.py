@@ -17,6 +17,7 @@ from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.selection import Hyperparameters
 from openmm_kml.training.nbody.survey import reach_warnings, repulsion_switch, shell_warning, survey
 from openmm_kml.training.nbody.trainer import reference_errors
+from openmm_kml.units import KCAL_PER_MOL
 from openmm_kml.weights import from_bytes, to_bytes
 
 SMALL = {
@@ -165,6 +166,31 @@ def test_frames_without_energy_are_told(binary):
     assert any("3 of 3 training frames have no energy, so that" in note for note in none.report["notes"])
     meant = fit_nbody(StructureSet(bare), None, replace(options, energies=False))
     assert not any("no energy" in note for note in meant.report["notes"])
+
+
+def test_a_forgotten_unit_of_energy_is_told():
+    options = NBodyOptions(**SMALL)
+    structures = frames(5, 10)
+    right = labeled(structures, drawn_model(structures, options))
+    rng = np.random.default_rng(0)
+    right = StructureSet([replace(f, forces=f.forces + 0.2 * rng.standard_normal(f.forces.shape)) for f in right])
+    wrong = [
+        replace(f, energy=f.energy / KCAL_PER_MOL, forces=f.forces / KCAL_PER_MOL, virial=f.virial / KCAL_PER_MOL)
+        for f in right
+    ]
+    told = [
+        any("name the unit of energy" in note for note in fit_nbody(data, None, options).report["notes"])
+        for data in (right, StructureSet(wrong))
+    ]
+    assert told == [False, True]
+
+
+def test_frames_without_any_forces_are_told(binary):
+    structures, options, _ = binary
+    bare = [replace(f, forces=None) for f in structures]
+    for data, told in ((bare, True), ([structures.frames[0], *bare[1:]], False)):
+        notes = fit_nbody(StructureSet(data), None, options).report["notes"]
+        assert told == any("training frames has forces" in note for note in notes)
 
 
 def test_a_group_with_large_noise_is_ignored(binary):

@@ -15,6 +15,7 @@ FUSED = 0.35  # of the sum of covalent radii: closer atoms are a wrong unit or o
 SLACK = 0.5  # Å that a cutoff may exceed the longest distance below it in the data
 _LOOK = 0.5  # Å below the cutoff where a shell of neighbors is looked for
 _NANOSECONDS = 35  # one centered triple in LAMMPS
+_NOISY = 10.0  # times the noises given: more than what two and three bodies leave of DFT; kcal/mol taken for eV are 23
 
 
 @dataclass
@@ -96,7 +97,7 @@ def survey(structures, options):
         if cutoff <= shortest.min() + options.inner_margin:
             raise DataError(
                 f"{name} is {cutoff:g} Å, but the shortest distance between two atoms of the data is "
-                f"{shortest.min():.2f} Å; choose a larger cutoff"
+                f"{shortest.min():.2f} Å; choose a larger cutoff, or name the unit of length if it is not Å"
             )
     per_atom = {float(radius): float(count) / structures.n_atoms for radius, count in zip(radii, triples, strict=True)}
     return Survey(elements, shortest, longest, own_image, per_atom)
@@ -173,6 +174,29 @@ def missing_energies(structures, options):
     if missing == len(structures):
         note += ", so that those of the model have no common zero; are the energies under another name?"
     return note
+
+
+def missing_forces(structures):
+    """Return a sentence if no frame has forces, though they are most of what a frame tells."""
+    if any(frame.forces is not None for frame in structures):
+        return None
+    return (
+        f"none of the {len(structures)} training frames has forces, without which a few energies decide little; are "
+        "the forces under another name?"
+    )
+
+
+def noise_warnings(scale):
+    """Return a sentence if the noise that was learned, in units of the one given, is so large that a unit may be wrong.
+
+    Distances tell a wrong unit by the sizes of atoms; energies have no such scale.
+    """
+    if scale < _NOISY:
+        return []
+    return [
+        f"the data seem {scale:.0f} times as noisy as was assumed; name the unit of energy if it is not eV; if it is, "
+        "two and three bodies describe them badly"
+    ]
 
 
 def repulsion_switch(found):

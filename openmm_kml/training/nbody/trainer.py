@@ -22,6 +22,8 @@ from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
 from openmm_kml.training.nbody.survey import (
     missing_energies,
+    missing_forces,
+    noise_warnings,
     reach_warnings,
     repulsion_switch,
     shell_warning,
@@ -94,7 +96,7 @@ class _Training:
         options = self.options
         found = survey(self.train, options)
         self._lap("distances")
-        warnings = (shell_warning(found, options), missing_energies(self.train, options))
+        warnings = (shell_warning(found, options), missing_energies(self.train, options), missing_forces(self.train))
         self.notes += [warning for warning in warnings if warning] + reach_warnings(found, options)
         self.elements = found.elements
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
@@ -117,6 +119,7 @@ class _Training:
         weights = self._weights(posterior)
         self._lap("solution")
         self._check_wall(weights)
+        self.notes += noise_warnings(posterior.scale)
         report = {
             "hyperparameters": vars(chosen) | {"kernel": options.kernel},
             "selection": {"criterion": criterion, "trials": log},
