@@ -2,6 +2,7 @@
 #include "kml/neighbors.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ComputeProgram.h"
+#include "openmmkml/internal/Engine.h"
 #include <algorithm>
 #include <climits>
 #include <cmath>
@@ -12,7 +13,6 @@ using namespace std;
 
 namespace {
 
-constexpr double ANGSTROM_IN_NM = 10.0;
 constexpr double SKIN = 0.5;    // Angstrom, as the engine's
 constexpr int SCAN_GROUP = 256; // repeats neighbors.cc
 
