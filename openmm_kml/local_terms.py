@@ -1,13 +1,13 @@
 """The local terms of a weight file: what they hold, and the rules they obey (docs/weight_file_format.md)."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from openmm_kml.errors import WeightFileError
+from openmm_kml.soap_term import SoapTerm, checked_soap
+from openmm_kml.term_checks import MAX_CUTOFF, checked_array, checked_flag, checked_length
 
-MAX_CUTOFF = 100.0  # Å; a list of neighbors within more would only fill the memory
 MIN_INTERVALS = 4
 MIN_FAR = 7
 
@@ -149,19 +149,23 @@ class RepulsionTerm:
         return float(self.switch[:, 1].max())
 
 
-LOCAL_TERMS = {term.kind: term for term in (Spline2Term, Spline3Term, RepulsionTerm)}
+LOCAL_TERMS = {term.kind: term for term in (Spline2Term, Spline3Term, RepulsionTerm, SoapTerm)}
 
 
 def checked_local(where, term, n_elements):
     """Return a local term with canonical types, or raise WeightFileError naming the field that breaks a rule."""
-    return {Spline2Term: _checked_spline2, Spline3Term: _checked_spline3, RepulsionTerm: _checked_repulsion}[
-        type(term)
-    ](where, term, n_elements)
+    checks = {
+        Spline2Term: _checked_spline2,
+        Spline3Term: _checked_spline3,
+        RepulsionTerm: _checked_repulsion,
+        SoapTerm: checked_soap,
+    }
+    return checks[type(term)](where, term, n_elements)
 
 
 def _checked_spline2(where, term, n_elements):
     start, cutoff = _checked_grid(where, term)
-    coefficients = _checked_array(where, "coefficients", term.coefficients, 2)
+    coefficients = checked_array(where, "coefficients", term.coefficients, 2)
     pairs = n_pairs(n_elements)
     if coefficients.shape[0] != pairs or coefficients.shape[1] < MIN_INTERVALS:
         raise WeightFileError(
@@ -172,17 +176,16 @@ def _checked_spline2(where, term, n_elements):
 
 def _checked_spline3(where, term, n_elements):
     start, cutoff = _checked_grid(where, term)
-    if not isinstance(term.compact, bool):
-        raise WeightFileError(f"{where}.compact must be true or false; {term.compact!r} was found")
+    checked_flag(where, "compact", term.compact)
     end_far = cutoff if term.compact else 2 * cutoff
-    start_far = _checked_length(where, "start_far", term.start_far, 0, end_far)
+    start_far = checked_length(where, "start_far", term.start_far, 0, end_far)
     if start_far == end_far:
         raise WeightFileError(f"{where}.start_far must be below the end of its axis; {start_far!r} was found")
-    taper_start = _checked_length(where, "taper_start", term.taper_start, max(start, start_far), MAX_CUTOFF)
-    taper_width = _checked_length(where, "taper_width", term.taper_width, 0, MAX_CUTOFF)
+    taper_start = checked_length(where, "taper_start", term.taper_start, max(start, start_far), MAX_CUTOFF)
+    taper_width = checked_length(where, "taper_width", term.taper_width, 0, MAX_CUTOFF)
     if taper_width == 0:
         raise WeightFileError(f"{where}.taper_width must be above zero; {term.taper_width!r} was found")
-    coefficients = _checked_array(where, "coefficients", term.coefficients, 5)
+    coefficients = checked_array(where, "coefficients", term.coefficients, 5)
     pairs = n_pairs(n_elements)
     n, p, k, k2, m = coefficients.shape
     if (n, p) != (n_elements, pairs) or k != k2 or k < MIN_INTERVALS or m < MIN_FAR:
@@ -200,7 +203,7 @@ def _checked_spline3(where, term, n_elements):
 
 
 def _checked_repulsion(where, term, n_elements):
-    switch = _checked_array(where, "switch", term.switch, 2)
+    switch = checked_array(where, "switch", term.switch, 2)
     pairs = n_pairs(n_elements)
     if switch.shape != (pairs, 2):
         raise WeightFileError(f"{where}.switch has shape {switch.shape}; ({pairs}, 2) is expected")
@@ -210,38 +213,8 @@ def _checked_repulsion(where, term, n_elements):
 
 
 def _checked_grid(where, term):
-    start = _checked_length(where, "start", term.start, 0, MAX_CUTOFF)
-    cutoff = _checked_length(where, "cutoff", term.cutoff, start, MAX_CUTOFF)
+    start = checked_length(where, "start", term.start, 0, MAX_CUTOFF)
+    cutoff = checked_length(where, "cutoff", term.cutoff, start, MAX_CUTOFF)
     if cutoff == start:
         raise WeightFileError(f"{where}.cutoff must be above start; {cutoff!r} was found for both")
     return start, cutoff
-
-
-def _checked_length(where, name, value, least, most):
-    if not is_finite_number(value) or not least <= value <= most:
-        raise WeightFileError(f"{where}.{name} must be a length from {least:g} to {most:g} Å; {value!r} was found")
-    return float(value)
-
-
-def _checked_array(where, name, value, n_dim):
-    value = np.asarray(value)
-    if value.ndim != n_dim or value.size == 0:
-        raise WeightFileError(f"{where}.{name} has shape {value.shape}; {n_dim} sizes above zero are expected")
-    value = np.ascontiguousarray(value, dtype=np.float64)
-    if not np.isfinite(value).all():
-        raise WeightFileError(f"{where}.{name} holds a number that is not finite")
-    return value
-
-
-def is_integer(value):
-    """Return whether a value is an integer and no bool."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def is_finite_number(value):
-    """Return whether a value is a finite real number and no bool."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    try:
-        return number and math.isfinite(value)
-    except OverflowError:  # an int beyond all floats
-        return False

@@ -22,15 +22,17 @@ from openmm_kml.local_terms import (
     Spline2Term,
     Spline3Term,
     checked_local,
-    is_finite_number,
-    is_integer,
     pair_number,
 )
+from openmm_kml.soap_term import SoapDescriptor, SoapTerm
+from openmm_kml.term_checks import is_finite_number, is_integer
 
 __all__ = [
     "Baseline",
     "GDMLTerm",
     "RepulsionTerm",
+    "SoapDescriptor",
+    "SoapTerm",
     "Spline2Term",
     "Spline3Term",
     "Weights",
@@ -133,7 +135,7 @@ class Weights:
     ----------
     species : ndarray of int, shape (n_atoms,), optional
         Model of one molecule: the atomic number of each atom, in order.
-    terms : tuple of GDMLTerm, or of Spline2Term, Spline3Term and RepulsionTerm
+    terms : tuple of GDMLTerm, or of Spline2Term, Spline3Term, RepulsionTerm and SoapTerm
         The energy is their sum plus the one-body energies. GDMLTerm needs `species`, the others need `elements`.
     atom_energies : dict
         Atomic number -> one-body energy in eV; elements that are missing count as zero.
@@ -471,7 +473,7 @@ def _read_term(k, entry, tensors):
             raise WeightFileError(f"the tensor 'terms.{k}.{name}' is missing")
     for name in term.tensors + term.optional_tensors:
         value = tensors.pop(f"terms.{k}.{name}", None)
-        dtype = np.int32 if name == "permutations" else np.float64
+        dtype = np.int32 if name in _INTEGER_TENSORS else np.float64
         if value is not None and value.dtype != dtype:
             raise WeightFileError(f"the tensor 'terms.{k}.{name}' is {value.dtype}; {np.dtype(dtype)} is expected")
         values[name] = value
@@ -479,6 +481,7 @@ def _read_term(k, entry, tensors):
 
 
 _TERMS = {GDMLTerm.kind: GDMLTerm} | LOCAL_TERMS
+_INTEGER_TENSORS = ("permutations", "centers")
 _EXTRA_FIELDS = {GDMLTerm.kind: ("n_atoms",), RepulsionTerm.kind: ("potential",)}
 
 

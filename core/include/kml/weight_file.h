@@ -48,6 +48,30 @@ struct RepulsionTerm {
     std::vector<double> switch_radii; // (pairs, 2), Å
 };
 
+/**
+ * A `soap` term as the file holds it: n elements, C channels, A radial nodes, N radial functions, l = 0 … L, M sparse
+ * points, D entries of the power spectrum.
+ */
+struct SoapTerm {
+    double cutoff, cutoff_width;                    // Å
+    double decay_exponent, decay_scale, decay_rate; // scale in Å; exponent 0: no decay
+    double atom_sigma;                              // σ, Å
+    double zeta;                                    //
+    bool normalize, diagonal_radial;                //
+    long n_channels, n_radial, n_nodes;             // C, N, A
+    long n_angular, n_sparse, dimension;            // L + 1, M, D
+    std::vector<int> centers;                       // (n,), 1 where an element's atoms have this energy
+    std::vector<double> species_weights;            // (n, C)
+    std::vector<double> central_weights;            // (n, C)
+    std::vector<double> angular_weights;            // (L + 1,), t_l
+    std::vector<double> radial_nodes;               // (A,), Å
+    std::vector<double> radial_transforms;          // (L + 1, A, N)
+    std::vector<double> central_radial;             // (N,)
+    std::vector<double> sparse_points;              // (M, D)
+    std::vector<double> coefficients;               // (M,), eV
+    std::vector<double> sparse_offsets;             // (M,); empty without
+};
+
 /** Either `species` (with gdml terms) or `elements` (with local terms) is empty. */
 struct WeightFile {
     std::vector<int> species, elements;
@@ -56,6 +80,7 @@ struct WeightFile {
     std::vector<Spline2Term> spline2;
     std::vector<Spline3Term> spline3;
     std::vector<RepulsionTerm> repulsion;
+    std::vector<SoapTerm> soap;
 };
 
 /** The bytes are not a valid weight file; what() names the field. */
