@@ -38,6 +38,8 @@ LocalModel::LocalModel(const WeightFile& file, const char* isa) : elements(file.
         add(term);
     for (const RepulsionTerm& term : file.repulsion)
         add(term);
+    if (!file.soap.empty())
+        throw WeightFileError("this version reads the kind 'soap', but its engine cannot evaluate it");
     terms.n_two_body = int(two_body.size());
     terms.n_three_body = int(three_body.size());
     terms.n_repulsion = int(file.repulsion.size());

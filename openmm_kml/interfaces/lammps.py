@@ -25,7 +25,7 @@ __all__ = ["LAMMPSInstallation", "LAMMPSPluginError", "build_plugin", "find_lamm
 LIBRARY_NAME = "kmlplugin.so"  # the end of the name is what LAMMPS_PLUGIN_PATH looks for
 
 _CORE = (
-    "weight_file.cpp",
+    *(f"weight_{part}.cpp" for part in ("file", "reading", "gdml", "local", "soap")),
     "gdml.cpp",
     *(f"{part}_{isa}.cpp" for part in ("gdml", "environment") for isa in ("baseline", "avx2", "avx512")),
     "local_model.cpp",
