@@ -12,15 +12,6 @@ KINDS = ("energy", "force", "virial")
 
 
 @dataclass
-class Labels:
-    """What remains of a structure's labels for the splines, once the known terms are subtracted; None where absent."""
-
-    energy: float | None
-    forces: np.ndarray | None
-    virial: np.ndarray | None
-
-
-@dataclass
 class Reduced:
     """Triangular factors of the weighted rows of a set.
 

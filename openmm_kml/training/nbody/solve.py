@@ -54,13 +54,20 @@ class StackedQR:
 
     def _reduce(self):
         stacked = np.concatenate(self._pieces) if self._pieces else np.zeros((0, self.n_columns))
-        if len(stacked) > self.n_columns:
-            # Splines at distances that the data lack have no entries; with several elements, these are most of them.
-            used = np.flatnonzero(stacked.any(axis=0))
-            triangle = qr(stacked[:, used], mode="r", overwrite_a=True, check_finite=False)[0][: len(used)]
-            stacked = np.zeros((len(triangle), self.n_columns))
-            stacked[:, used] = triangle
+        stacked = triangular_factor(stacked)
         self._pieces, self._waiting = [stacked], len(stacked)
+
+
+def triangular_factor(rows):
+    """Return R of shape (min(n_rows, n_columns), n_columns) with RᵀR equal to that of the rows."""
+    if len(rows) <= rows.shape[1]:
+        return rows
+    # Splines at distances that the data lack have no entries; with several elements, these are most of them.
+    used = np.flatnonzero(rows.any(axis=0))
+    triangle = qr(rows[:, used], mode="r", overwrite_a=True, check_finite=False)[0][: len(used)]
+    result = np.zeros((len(triangle), rows.shape[1]))
+    result[:, used] = triangle
+    return result
 
 
 class BlockPrior:
@@ -72,8 +79,8 @@ class BlockPrior:
         Leading columns with independent priors.
     width : float
         Their prior standard deviation.
-    blocks : list of (slice, ndarray)
-        Columns, and their L.
+    blocks : list of (slice, ndarray or float)
+        Columns, and their L; a number stands for independent coefficients of that standard deviation.
     """
 
     def __init__(self, n_free, width, blocks):
@@ -83,6 +90,9 @@ class BlockPrior:
         """Return matrix @ L; the columns of the matrix are the coefficients."""
         parts = [self.width * matrix[:, : self.n_free]]
         for columns, L in self.blocks:
+            if np.ndim(L) == 0:
+                parts.append(L * matrix[:, columns])
+                continue
             used = np.flatnonzero(matrix[:, columns].any(axis=0))
             parts.append(matrix[:, columns][:, used] @ L[used])
         return np.hstack(parts)
@@ -90,9 +100,11 @@ class BlockPrior:
     def coefficients(self, z):
         """Return c = L z."""
         parts, start = [self.width * z[: self.n_free]], self.n_free
-        for _, L in self.blocks:
-            parts.append(L @ z[start : start + L.shape[1]])
-            start += L.shape[1]
+        for columns, L in self.blocks:
+            size = columns.stop - columns.start if np.ndim(L) == 0 else L.shape[1]
+            part = z[start : start + size]
+            parts.append(L * part if np.ndim(L) == 0 else L @ part)
+            start += size
         return np.concatenate(parts)
 
 

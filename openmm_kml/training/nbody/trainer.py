@@ -2,21 +2,21 @@
 
 import time
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from openmm_kml import __version__
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
 from openmm_kml.metrics import structure_errors
-from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference import evaluate_structure
+from openmm_kml.training.labels import KnownPart, check_sets
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.options import NBodyOptions
-from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
+from openmm_kml.training.nbody.rows import KINDS, reduce_set
 from openmm_kml.training.nbody.selection import first_guess, likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
 from openmm_kml.training.nbody.survey import missing_energies, repulsion_switch, shell_warning, survey
@@ -76,12 +76,7 @@ class _Training:
         self.clock = time.perf_counter()
         self.seconds = {}
         self.notes = []
-        _check_labels(train, options, "training")
-        if self.validation is not None:
-            _check_labels(self.validation, options, "validation")
-            unknown = np.setdiff1d(self.validation.elements, train.elements)
-            if unknown.size:
-                raise DataError(f"the validation frames have {symbol(unknown[0])}, which the training frames lack")
+        check_sets(train, self.validation, options)
 
     def run(self):
         options = self.options
@@ -93,12 +88,9 @@ class _Training:
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
         self._check_memory()
-        self.known = self._known_atom_energies()
-        labels = self._labels(self.train)
-        self.center = self._energy_center(labels)
-        labels = self._centered(self.train, labels)
+        self.known = known = KnownPart(self.train, self.repulsion, basis.reach, options)
         self._lap("repulsion")
-        reduced = reduce_set(basis, self.train, labels, options, "design matrix", known=self.known)
+        reduced = reduce_set(basis, self.train, known.train_labels, options, "design matrix", known=known.atom_energies)
         if not reduced.factors:
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
         self._lap("design")
@@ -147,59 +139,6 @@ class _Training:
                 "free; choose a smaller cutoff3, a larger spacing3, compact triangles or fewer elements"
             )
 
-    def _known_atom_energies(self):
-        """Return energies of isolated atoms by atomic number: those given, and those of frames of one lonely atom."""
-        known = {} if self.options.atom_energies is None else dict(self.options.atom_energies)
-        for z in known:
-            if z not in self.elements:
-                raise DataError(f"an energy is given for {symbol(z)}, which the training frames lack")
-        for frame in self.train:
-            if len(frame) == 1 and frame.energy is not None and self._is_lonely(frame):
-                known.setdefault(int(frame.numbers[0]), frame.energy)
-        return known
-
-    def _is_lonely(self, frame):
-        """Return whether an atom has no neighbors, not even its own images."""
-        return len(neighbor_list(frame.positions, frame.cell, frame.pbc, self.basis.reach)[0]) == 0
-
-    def _labels(self, structures):
-        """Return the `Labels` of each frame without the repulsion and the energies of known isolated atoms."""
-        options, result = self.options, []
-        prior = None if self.repulsion is None else Weights(elements=np.array(self.elements), terms=(self.repulsion,))
-        with progress_bar(len(structures), "repulsion", options.progress, " frames") as bar:
-            for frame in structures:
-                energy = frame.energy if options.energies else None
-                forces, virial = frame.forces, frame.virial if options.virials else None
-                if prior is not None:
-                    e, f, v, _ = evaluate_structure(prior, frame.positions, frame.numbers, frame.cell, frame.pbc)
-                    energy = None if energy is None else energy - e
-                    forces = None if forces is None else forces - f
-                    virial = None if virial is None else virial - v
-                if energy is not None:
-                    energy -= sum(self.known.get(int(z), 0.0) for z in frame.numbers)
-                result.append(Labels(energy, forces, virial))
-                bar.update()
-        return result
-
-    def _energy_center(self, labels):
-        """Return a first estimate of the unknown one-body energies, shape (n_elements,), eV."""
-        pairs = [
-            (frame, label.energy) for frame, label in zip(self.train, labels, strict=True) if label.energy is not None
-        ]
-        if not pairs:
-            return np.zeros(len(self.elements))
-        counts = np.array([[(frame.numbers == z).sum() for z in self.elements] for frame, _ in pairs], dtype=float)
-        counts[:, [z in self.known for z in self.elements]] = 0.0
-        sizes = np.array([len(frame) for frame, _ in pairs], dtype=float)
-        return np.linalg.lstsq(counts / sizes[:, None], np.array([e for _, e in pairs]) / sizes, rcond=1e-8)[0]
-
-    def _centered(self, structures, labels):
-        """Return labels without the estimate of the one-body energies."""
-        for frame, label in zip(structures, labels, strict=True):
-            if label.energy is not None:
-                label.energy -= self.center[np.searchsorted(self.elements, frame.numbers)].sum()
-        return labels
-
     def _choose(self, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
         options, basis = self.options, self.basis
@@ -212,10 +151,8 @@ class _Training:
         if criterion == "likelihood":
             loss = likelihood_loss(basis, options, factor, n_rows)
         else:
-            labels = self._centered(self.validation, self._labels(self.validation))
-            reduced = reduce_set(
-                basis, self.validation, labels, options, "validation rows", by_kind=True, known=self.known
-            )
+            labels, known = self.known.labels(self.validation), self.known.atom_energies
+            reduced = reduce_set(basis, self.validation, labels, options, "validation rows", by_kind=True, known=known)
             parts = [reduced.factors[kind] for kind in KINDS if kind in reduced.factors]
             loss = validation_loss(basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts])
         with progress_bar(None, "hyperparameters", options.progress, " trials") as bar:
@@ -228,9 +165,6 @@ class _Training:
         free, two, three = basis.coefficients(posterior.coefficients)
         if not self.options.energies or all(frame.energy is None for frame in self.train):
             free = np.zeros(len(free))  # forces say nothing of them
-        energies = {
-            z: float(self.known.get(z, c + f)) for z, c, f in zip(self.elements, self.center, free, strict=True)
-        }
         terms = [Spline2Term(basis.grid2.start, basis.grid2.end, two)]
         if three is not None:
             near, far = basis.grid3, basis.grid_far
@@ -242,8 +176,8 @@ class _Training:
         return Weights(
             elements=np.array(self.elements),
             terms=tuple(terms),
-            atom_energies=energies,
-            provenance={"program": f"openmm_kml {_version()}", "options": self.options.as_dict()},
+            atom_energies=self.known.one_body(free),
+            provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
         )
 
     def _check_wall(self, weights):
@@ -261,16 +195,6 @@ class _Training:
                     )
 
 
-def _check_labels(structures, options, what):
-    """Raise `DataError` unless a set has frames, and the labels that the options train on."""
-    if len(structures) == 0:
-        raise DataError(f"there are no {what} frames")
-    if not options.energies:
-        for index, frame in enumerate(structures):
-            if frame.forces is None:
-                raise DataError(f"{what} frame {index + 1} has no forces, but forces alone are trained; leave it out")
-
-
 def _describe_grids(basis):
     grids = {"two": basis.grid2, "three": basis.grid3, "three_far": basis.grid_far}
     return {
@@ -286,10 +210,3 @@ def reference_errors(weights, structures):
         evaluate_structure(weights, frame.positions, frame.numbers, frame.cell, frame.pbc)[:3] for frame in structures
     ]
     return structure_errors(predictions, structures)
-
-
-def _version():
-    try:
-        return version("openmm_kml")
-    except PackageNotFoundError:
-        return "unknown"
