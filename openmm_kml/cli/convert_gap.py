@@ -1,0 +1,54 @@
+"""``kml convert`` of GAP potentials: what came over, and how exactly."""
+
+from openmm_kml.cli.common import warn
+
+
+def convert(args):
+    """Return weights, report and a text for the reader."""
+    from openmm_kml.convert import convert_gap
+    from openmm_kml.elements import SYMBOLS, symbol
+
+    numbers = []
+    for name in args.elements or ():
+        if name not in SYMBOLS[1:]:
+            raise ValueError(f"--elements expects symbols of elements such as Si; {name} was given")
+        numbers.append(SYMBOLS.index(name))
+    weights = convert_gap(args.source, numbers, args.skip)
+    source = weights.provenance["converted_from"]
+    for name in source.get("skipped", ()):
+        warn(f"{name} was left out: energies and forces are those of the rest alone")
+    soap = [term for term in weights.terms if term.kind == "soap"]
+    report = {
+        "elements": [symbol(z) for z in weights.elements],
+        "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
+        "soap": [_describe(term, weights.elements) for term in soap],
+        "pair_error": source.get("pair_error"),
+    }
+    lines = [f"{args.source}: GAP potential of {' '.join(report['elements'])}"]
+    lines += [_line(term) for term in report["soap"]]
+    if report["pair_error"]:
+        energy, force = report["pair_error"]["energy"], report["pair_error"]["force"]
+        lines.append(f"  pair energies as splines, within {energy:.1e} eV and {force:.1e} eV/Å a pair")
+    return weights, report, "\n".join(lines)
+
+
+def _describe(term, elements):
+    """Return a `soap` term as plain numbers and names."""
+    from openmm_kml.elements import symbol
+
+    return {
+        "centers": [symbol(z) for z, center in zip(elements, term.centers, strict=True) if center],
+        "cutoff": term.cutoff,
+        "n_max": term.n_radial,
+        "l_max": term.n_angular - 1,
+        "zeta": term.zeta,
+        "n_sparse": term.n_sparse,
+        "dimension": term.dimension,
+    }
+
+
+def _line(term):
+    return (
+        f"  soap around {' '.join(term['centers'])}: {term['n_sparse']} sparse points, n_max {term['n_max']}, "
+        f"l_max {term['l_max']}, zeta {term['zeta']:g}, cutoff {term['cutoff']:g} Å"
+    )

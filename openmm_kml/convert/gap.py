@@ -1,0 +1,99 @@
+"""GAP potentials of QUIP (XML with files of sparse points) as weight files.
+
+Bartók, Payne, Kondor and Csányi, Phys. Rev. Lett. 104, 136403 (2010); Bartók and Csányi, Int. J. Quantum Chem. 115,
+1051 (2015). A model is a sum over descriptors, each with a sparse Gaussian process of its own, and one-body energies.
+What is converted, and how exactly, is in docs/gap.md; everything else is refused by name.
+"""
+
+from openmm_kml import __version__
+from openmm_kml.convert import gap_pair, gap_soap
+from openmm_kml.convert.gap_numbers import shortened
+from openmm_kml.convert.gap_text import MAX_ELEMENT, Skip, check_potentials, read_words
+from openmm_kml.convert.gap_xml import read_gap
+from openmm_kml.errors import DataError
+from openmm_kml.weights import Weights
+
+_KINDS = {"soap": gap_soap, "distance_2b": gap_pair}
+
+
+def convert_gap(path, elements=(), skip=()):
+    """Return the `Weights` of a GAP potential.
+
+    Parameters
+    ----------
+    path : path-like
+        The XML; its files of sparse points are read from the same directory.
+    elements : iterable of int, optional
+        Atomic numbers that the model shall know besides those that its descriptors name. Needed where they name none.
+    skip : iterable of str, optional
+        Names of what may be left out because it cannot be converted, as the errors call it: potentials of a sum
+        ("Glue"), "core", kinds of descriptors ("angle_3b"), unknown options.
+
+    Returns
+    -------
+    Weights
+        In eV and Å; the provenance says what was left out, and how exactly pair energies are kept.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or holds something that cannot be converted and is not in `skip`; the message names it.
+    OSError
+        If a file cannot be read.
+    """
+    file, skip = read_gap(path), Skip(skip)
+    check_potentials(file, skip)
+    parts = []
+    for number, coordinates in enumerate(file.coordinates, 1):
+        words = read_words(f"{file.path}: descriptor {number}", coordinates.text)
+        if words.kind in _KINDS:
+            if not skip.asked(words.kind):
+                parts.append((words, coordinates))
+            continue
+        skip.check(words.kind, f"{words.where} is of kind {shortened(words.kind)}, which cannot be converted")
+    elements = _elements(file, parts, elements)
+    terms = [
+        gap_soap.soap_term(words, coordinates, file.version, elements, skip)
+        for words, coordinates in parts
+        if words.kind == "soap"
+    ]
+    functions = [gap_pair.pair_function(*part, skip) for part in parts if part[0].kind == "distance_2b"]
+    skip.check_all_met(file.path)
+    functions = [f for f in functions if any(f.holds(a, b) for a in elements for b in elements)]
+    pair_terms, pair_errors = gap_pair.pair_terms(functions, elements)
+    terms = [term for term in terms if term is not None] + pair_terms
+    if not terms:
+        raise DataError(f"{file.path} has no descriptor that is left to convert")
+    energies = {z: file.atom_energies.get(z, file.e0) for z in elements}
+    return Weights(
+        elements=elements,
+        terms=tuple(terms),
+        atom_energies=energies,
+        provenance=_provenance(file, skip, pair_errors if functions else None),
+    )
+
+
+def _elements(file, parts, given):
+    """Return the atomic numbers of the model, ascending."""
+    numbers = {int(z) for z in given}
+    for words, _ in parts:
+        numbers |= _KINDS[words.kind].named_elements(words)
+    if not numbers:
+        raise DataError(
+            f"{file.path} is for any element: its descriptors name none; say which ones are meant, for example with "
+            "--elements Si"
+        )
+    if not numbers <= set(range(1, MAX_ELEMENT + 1)):
+        raise DataError(f"the elements {sorted(numbers)} are not all atomic numbers from 1 to {MAX_ELEMENT}")
+    return sorted(numbers)
+
+
+def _provenance(file, skip, pair_errors):
+    source = {"format": "GAP", "label": file.label, "gap_version": file.version, "file_digest": file.digest}
+    if file.command_line:
+        source["command_line"] = file.command_line
+    if skip.met:
+        source["skipped"] = sorted(skip.names[name] for name in skip.met)
+    if pair_errors is not None:
+        source["pair_error"] = pair_errors
+    return {"program": f"openmm_kml {__version__}", "converted_from": source}
