@@ -175,20 +175,16 @@ def checked_descriptor(where, descriptor, n_elements):
     """Return a `SoapDescriptor` with canonical types, or raise WeightFileError naming the field that breaks a rule."""
     scalars, arrays = _checked_scalars(where, descriptor), _checked_arrays(where, descriptor, n_elements)
     checked = SoapDescriptor(**scalars, **arrays)
-    combined = checked.n_channels * checked.n_radial
-    for name, size, most in (
-        ("species_weights", checked.n_channels, MAX_CHANNELS),
-        ("radial_transforms", checked.n_radial, MAX_RADIAL),
-        ("radial_nodes", len(checked.radial_nodes), MAX_NODES),
-        ("angular_weights", checked.n_angular, MAX_ANGULAR),
-        ("radial_transforms", combined, MAX_COMBINED),
-        ("sparse_points", checked.dimension, MAX_DIMENSION),
+    for what, size, most in (
+        ("channels", checked.n_channels, MAX_CHANNELS),
+        ("angular functions", checked.n_angular, MAX_ANGULAR),
+        ("radial nodes", len(checked.radial_nodes), MAX_NODES),
+        ("radial functions", checked.n_radial, MAX_RADIAL),
+        ("functions of all channels", checked.n_channels * checked.n_radial, MAX_COMBINED),
+        ("entries of the power spectrum", checked.dimension, MAX_DIMENSION),
     ):
         if size > most:
-            raise WeightFileError(
-                f"{where}.{name} has shape {getattr(descriptor, name, np.empty(0)).shape}; that leads to {size} "
-                f"channels, functions or entries, and this program takes at most {most}"
-            )
+            raise WeightFileError(f"{where} has {size} {what}; this program takes at most {most}")
     return checked
 
 
