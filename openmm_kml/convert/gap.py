@@ -48,17 +48,18 @@ def convert_gap(path, elements=(), skip=()):
         words = read_words(f"{file.path}: descriptor {number}", coordinates.text)
         if words.kind in _KINDS:
             if not skip.asked(words.kind):
+                _KINDS[words.kind].check(words, coordinates, skip)
                 parts.append((words, coordinates))
             continue
         skip.check(words.kind, f"{words.where} is of kind {shortened(words.kind)}, which cannot be converted")
+    skip.check_all_met(file.path)
     elements = _elements(file, parts, elements)
     terms = [
-        gap_soap.soap_term(words, coordinates, file.version, elements, skip)
+        gap_soap.soap_term(words, coordinates, file.version, elements)
         for words, coordinates in parts
         if words.kind == "soap"
     ]
-    functions = [gap_pair.pair_function(*part, skip) for part in parts if part[0].kind == "distance_2b"]
-    skip.check_all_met(file.path)
+    functions = [gap_pair.pair_function(*part) for part in parts if part[0].kind == "distance_2b"]
     functions = [f for f in functions if any(f.holds(a, b) for a in elements for b in elements)]
     pair_terms, pair_errors = gap_pair.pair_terms(functions, elements)
     terms = [term for term in terms if term is not None] + pair_terms

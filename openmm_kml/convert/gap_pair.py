@@ -95,20 +95,24 @@ def cosine_cutoff(r, cutoff, width):
     return (1 + np.cos(pi * s)) / 2, np.where(inside, -pi / (2 * width) * np.sin(pi * s), 0)
 
 
+def check(words, coordinates, skip):
+    """Raise `DataError` for options and kernels that are not supported, except unknown options in `skip`."""
+    words.check_known(KNOWN, REFUSED, skip)
+    dimension = coordinates.sparse_points.shape[1]
+    if coordinates.covariance_type != 1 or dimension != 1 or coordinates.theta is None:
+        raise DataError(
+            f"{words.where} has covariance_type {coordinates.covariance_type} in {dimension} dimensions; for a "
+            "distance_2b descriptor only 1 (squared exponential) in one dimension with its theta is supported"
+        )
+
+
 def named_elements(words):
     """Return the atomic numbers that a `distance_2b` descriptor names."""
     return {z for key in ("z1", "z2") for z in words.elements(key)} - {0}
 
 
-def pair_function(words, coordinates, skip):
-    """Return the `PairFunction` of one descriptor, or raise `DataError` naming what is not supported."""
-    words.check_known(KNOWN, REFUSED, skip)
-    if coordinates.covariance_type != 1 or coordinates.sparse_points.shape[1] != 1 or coordinates.theta is None:
-        raise DataError(
-            f"{words.where} has covariance_type {coordinates.covariance_type} in "
-            f"{coordinates.sparse_points.shape[1]} dimensions; for a distance_2b descriptor only 1 (squared "
-            "exponential) in one dimension with its theta is supported"
-        )
+def pair_function(words, coordinates):
+    """Return the `PairFunction` of one descriptor; `DataError` names a length that is out of range."""
     cutoff, width = words.float("cutoff"), words.float("cutoff_transition_width", "0.5")
     theta = float(coordinates.theta[0])
     if not (0 < cutoff < MAX_CUTOFF and width > 0 and theta > 0):

@@ -36,12 +36,22 @@ REFUSED = {  # option -> values that leave the plain power spectrum
 }
 
 
+def check(words, coordinates, skip):
+    """Raise `DataError` for options and kernels that are not supported, except unknown options in `skip`."""
+    words.check_known(KNOWN, REFUSED, skip)
+    if coordinates.covariance_type != 2:
+        raise DataError(
+            f"{words.where} has covariance_type {coordinates.covariance_type}; for a soap descriptor only 2 "
+            "(a power of the dot product) is supported"
+        )
+
+
 def named_elements(words):
     """Return the atomic numbers that a `soap` descriptor names."""
     return {z for key in ("z", "species_z") for z in words.elements(key)} - {0}
 
 
-def soap_term(words, coordinates, version, elements, skip):
+def soap_term(words, coordinates, version, elements):
     """Return the `SoapTerm` of one descriptor, or None where no element of the model is a center.
 
     Parameters
@@ -54,19 +64,12 @@ def soap_term(words, coordinates, version, elements, skip):
         Of the file.
     elements : sequence of int
         Atomic numbers of the model, ascending.
-    skip : Skip
 
     Raises
     ------
     DataError
-        If an option is not supported or out of range, or the sparse points have another dimension.
+        If an option is out of range, or the sparse points have another dimension.
     """
-    words.check_known(KNOWN, REFUSED, skip)
-    if coordinates.covariance_type != 2:
-        raise DataError(
-            f"{words.where} has covariance_type {coordinates.covariance_type}; for a soap descriptor only 2 "
-            "(a power of the dot product) is supported"
-        )
     centers = _centers(words, elements)
     if not centers:
         return None
