@@ -13,7 +13,7 @@ _MOST_PANELS = 9
 
 
 def pair_energy(weights, first, second, distances):
-    """Return the energy in eV of two atoms alone at some distances, without their one-body energies.
+    """Return the energy in eV of two atoms alone at some distances, without the energies of each atom alone.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def pair_energy(weights, first, second, distances):
         Atomic numbers.
     distances : ndarray of shape (m,), Å
     """
-    apart = sum(weights.atom_energies.get(int(z), 0.0) for z in (first, second))
+    apart = sum(evaluate_structure(weights, [[0, 0, 0]], [z])[0] for z in (first, second))
     return np.array(
         [evaluate_structure(weights, [[0, 0, 0], [0, 0, r]], [first, second])[0] - apart for r in distances]
     )
@@ -71,7 +71,7 @@ def functions(weights):
 
 def _draw_pairs(ax, weights, elements):
     reach = max(term.reach for term in weights.terms)
-    start = min(getattr(term, "start", reach) for term in weights.terms)
+    start = min((term.start for term in weights.terms if hasattr(term, "start")), default=reach / 4)
     distances = np.linspace(0.8 * start, reach, 300)
     depths = []
     for k, a in enumerate(elements):

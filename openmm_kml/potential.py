@@ -10,6 +10,7 @@ from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine
 from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
+from openmm_kml.term_descriptions import describe_term
 
 
 class Evaluation(NamedTuple):
@@ -240,7 +241,7 @@ class KernelPotential:
             }
         return atoms | {
             "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
-            "terms": [_describe(term) for term in weights.terms],
+            "terms": [describe_term(term, weights.elements) for term in weights.terms],
             "instruction_set": self._engine.instruction_set,
             "file_size": len(self._data),
             "provenance": weights.provenance,
@@ -256,33 +257,6 @@ def _read_only(array):
     if array is not None:
         array.flags.writeable = False
     return array
-
-
-def _describe(term):
-    if term.kind != "gdml":
-        return _describe_local(term)
-    return {
-        "kind": term.kind,
-        "kernel": term.kernel,
-        "power": term.power,
-        "length_scale": term.length_scale,
-        "energy_offset": term.energy_offset,
-        "n_train": len(term.training_descriptors),
-        "n_permutations": len(term.permutations),
-        "n_entries": len(term.descriptor_weights),
-        "energies": term.energy_coefficients is not None,
-        "weighted": bool((term.descriptor_weights != 1).any()),
-    }
-
-
-def _describe_local(term):
-    described = {"kind": term.kind} | {name: getattr(term, name) for name in term.scalars}
-    if term.kind == "repulsion":
-        return described | {"potential": "zbl", "switch": term.switch.tolist()}
-    described |= {"n_intervals": term.n_intervals, "spacing": term.spacing, "n_coefficients": term.coefficients.size}
-    if term.kind == "spline3":
-        described |= {"n_intervals_far": term.n_intervals_far, "spacing_far": term.spacing_far}
-    return described
 
 
 def _threads(n_threads):

@@ -6,7 +6,7 @@ _ROWS = 12  # of the table of f2
 
 
 def info_of_local(args, weights):
-    """Print, write and draw what a model of two- and three-body functions holds."""
+    """Print, write and draw what a model of local terms holds."""
     from openmm_kml.cli.info import print_provenance
     from openmm_kml.elements import symbol
 
@@ -32,7 +32,11 @@ def info_of_local(args, weights):
 def _describe(term, elements):
     from openmm_kml.elements import symbol
     from openmm_kml.local_terms import RepulsionTerm, Spline3Term
+    from openmm_kml.soap_term import SoapTerm
+    from openmm_kml.term_descriptions import describe_term
 
+    if isinstance(term, SoapTerm):
+        return describe_term(term, elements)
     if isinstance(term, RepulsionTerm):
         pairs = [f"{symbol(a)}-{symbol(b)}" for k, a in enumerate(elements) for b in elements[k:]]
         return {"kind": term.kind, "switch": dict(zip(pairs, term.switch.tolist(), strict=True))}
@@ -68,6 +72,9 @@ def _print(report):
             switch = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in term["switch"].items())
             print(f"  repulsion       ZBL, switched off over {switch} Å")
             continue
+        if term["kind"] == "soap":
+            _print_soap(term)
+            continue
         grid = (
             f"{term['start']:.2f} to {term['cutoff']:.2f} Å, {term['n_intervals']} intervals of {term['spacing']:.3f}"
         )
@@ -84,3 +91,16 @@ def _print(report):
         [[f"  {columns[0][0]}", *(name for name, _ in columns[1:])]]
         + [[f"  {columns[0][1][row]}", *(values[row] for _, values in columns[1:])] for row in range(len(table["r"]))]
     )
+
+
+def _print_soap(term):
+    channels = ", ".join(
+        "+".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in channel.items()) or "none"
+        for channel in term["channels"]
+    )
+    kinds = [word for word, said in (("diagonal in n", term["diagonal_radial"]),) if said]
+    kinds += [] if term["normalize"] else ["not normalized"]
+    print(f"  soap            around {' '.join(term['centers'])}, neighbors {channels}, cutoff {term['cutoff']:.2f} Å")
+    print(f"                  n_max {term['n_max']}, l_max {term['l_max']}, σ {term['atom_sigma']:g} Å, ", end="")
+    print(", ".join([f"{term['dimension']} entries", *kinds]))
+    print(f"                  {term['n_sparse']} sparse points, zeta {term['zeta']:g}")
