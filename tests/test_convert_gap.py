@@ -382,11 +382,6 @@ def test_command_converts_and_reports(tmp_path, capsys):
     assert "soap around Si: 5 sparse points, n_max 3, l_max 2, zeta 4, cutoff 3.6 Å" in out
     assert "pair energies as splines, within" in out
     assert json.loads(report.read_text())["elements"] == ["O", "Si"]
-
-
-def test_info_says_that_it_was_a_gap(tmp_path, capsys):
-    model = tmp_path / "m.safetensors"
-    save(convert_gap(write_gap(tmp_path, [pair(_rng())], E0)), model)
     assert main(["info", str(model)]) == 0
     assert "converted from  GAP" in capsys.readouterr().out
 
