@@ -238,7 +238,7 @@ def test_hyperparameters_out_of_range_are_refused_by_name():
         ({"cutoff": 500.0}, "cutoff"),
         ({"cutoff_width": 6.0}, "cutoff_width"),
         ({"atom_sigma": 0.001, "n_max": 2}, "atom_sigma"),
-        ({"l_max": 21, "n_max": 2}, "angular_weights"),
+        ({"l_max": 21, "n_max": 2}, "22 angular functions"),
         ({"n_max": 0}, "n_max"),
         ({"radial_basis": "chebyshev"}, "chebyshev"),
         ({"centers": (29,)}, "element 29"),

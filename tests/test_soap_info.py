@@ -16,10 +16,9 @@ from openmm_kml.weights import SoapTerm, save
 def test_info_names_what_a_term_holds(name, tmp_path, capsys):
     weights, path = SOAP_MODELS[name], tmp_path / "m.safetensors"
     save(weights, path)
-    assert main(["info", str(path), "--json", str(tmp_path / "i.json"), "--plot", str(tmp_path / "p.png")]) == 0
+    assert main(["info", str(path), "--json", str(tmp_path / "i.json")]) == 0
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "i.json").read_text())
-    assert (tmp_path / "p.png").stat().st_size > 1000
     for term, said in zip(weights.terms, report["terms"], strict=True):
         assert said["kind"] == term.kind
         if isinstance(term, SoapTerm):
@@ -28,6 +27,12 @@ def test_info_names_what_a_term_holds(name, tmp_path, capsys):
             assert f"{term.n_sparse} sparse points, zeta {term.zeta:g}" in printed
             assert ("not normalized" in printed) == (not term.normalize)
             assert ("diagonal in n" in printed) == term.diagonal_radial
+
+
+def test_energy_of_pairs_is_drawn(tmp_path):
+    save(SOAP_MODELS["smallest soap"], tmp_path / "m.safetensors")
+    assert main(["info", str(tmp_path / "m.safetensors"), "--plot", str(tmp_path / "p.png")]) == 0
+    assert (tmp_path / "p.png").stat().st_size > 1000
 
 
 def test_channels_and_centers_go_by_their_symbols():
