@@ -391,7 +391,7 @@ def test_command_asks_for_elements_and_warns_of_what_it_skips(tmp_path, capsys):
     model = str(tmp_path / "m.safetensors")
     assert main(["convert", str(path), model, "--skip", "core"]) == 2
     assert "--elements Si" in capsys.readouterr().err
-    assert main(["convert", str(path), model, "--skip", "core", "--elements", "Si", "O"]) == 0
+    assert main(["convert", str(path), model, "--skip", "core", "--elements", "Si,O"]) == 0
     assert "warning: core was left out" in capsys.readouterr().err
     assert [int(z) for z in load(model).elements] == [8, 14]
     assert main(["convert", str(path), model, "--elements", "Sillicon"]) == 2

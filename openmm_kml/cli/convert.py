@@ -34,9 +34,7 @@ def add_parser(subparsers):
         "--length-unit", metavar="UNIT", type=length_unit, help="likewise (default: as the file states, else Å)"
     )
     gap = parser.add_argument_group("GAP potentials")
-    gap.add_argument(
-        "--elements", metavar="EL", nargs="+", help="elements of the model besides those that its descriptors name"
-    )
+    gap.add_argument("--elements", metavar="Si,O", help="elements of the model besides those that its descriptors name")
     gap.add_argument(
         "--skip",
         metavar="NAME",

@@ -8,12 +8,11 @@ def convert(args):
     from openmm_kml.convert import convert_gap
     from openmm_kml.elements import SYMBOLS, symbol
 
-    numbers = []
-    for name in args.elements or ():
-        if name not in SYMBOLS[1:]:
-            raise ValueError(f"--elements expects symbols of elements such as Si; {name} was given")
-        numbers.append(SYMBOLS.index(name))
-    weights = convert_gap(args.source, numbers, args.skip)
+    names = args.elements.split(",") if args.elements else []
+    unknown = [name for name in names if name not in SYMBOLS[1:]]
+    if unknown:
+        raise ValueError(f"--elements expects symbols of elements such as Si,O; {unknown[0]} was given")
+    weights = convert_gap(args.source, map(SYMBOLS.index, names), args.skip)
     source = weights.provenance["converted_from"]
     for name in source.get("skipped", ()):
         warn(f"{name} was left out: energies and forces are those of the rest alone")
