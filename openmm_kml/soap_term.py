@@ -13,7 +13,8 @@ MAX_COMBINED = 512  # channels times radial functions
 MAX_NODES = 128
 MAX_ANGULAR = 21  # l from 0 to 20
 MAX_DIMENSION = 2**20
-MIN_SIGMA = 0.05  # Å; narrower atoms would need tables of radial functions that fill the memory
+MIN_SIGMA = 0.05  # Å
+MAX_CUTOFF_SIGMAS = 200  # cutoff by atom_sigma; beyond, tables of radial functions would fill the memory
 MAX_POWER = 100.0  # of the kernel and of the decay
 
 
@@ -193,6 +194,11 @@ def _checked_scalars(where, term):
     if cutoff == 0:
         raise WeightFileError(f"{where}.cutoff must be above zero; {term.cutoff!r} was found")
     cutoff_width = checked_length(where, "cutoff_width", term.cutoff_width, 0, cutoff)
+    atom_sigma = checked_length(where, "atom_sigma", term.atom_sigma, MIN_SIGMA, MAX_CUTOFF)
+    if cutoff > MAX_CUTOFF_SIGMAS * atom_sigma:
+        raise WeightFileError(
+            f"{where}.atom_sigma must be at least the cutoff / {MAX_CUTOFF_SIGMAS}; {term.atom_sigma!r} was found"
+        )
     decay_scale = checked_length(where, "decay_scale", term.decay_scale, 0, MAX_CUTOFF)
     for name, value in (("cutoff_width", cutoff_width), ("decay_scale", decay_scale)):
         if value == 0:
@@ -203,7 +209,7 @@ def _checked_scalars(where, term):
         "decay_exponent": checked_number(where, "decay_exponent", term.decay_exponent, least=0, most=MAX_POWER),
         "decay_scale": decay_scale,
         "decay_rate": checked_number(where, "decay_rate", term.decay_rate, least=0),
-        "atom_sigma": checked_length(where, "atom_sigma", term.atom_sigma, MIN_SIGMA, MAX_CUTOFF),
+        "atom_sigma": atom_sigma,
         "normalize": checked_flag(where, "normalize", term.normalize),
         "diagonal_radial": checked_flag(where, "diagonal_radial", term.diagonal_radial),
     }

@@ -8,7 +8,7 @@ from malformed_local import change_tensor, drop_field, edited, remove_tensor, se
 from openmm_kml.weights import Weights, to_bytes
 
 # n = 2 elements, C = 2 channels, A = N = 3 radial nodes and functions, L + 1 = 3, M = 4 points, D = 63 entries
-_TERM = random_soap(SILICA, np.random.default_rng(6), n_sparse=4, n_max=3, l_max=2, offsets=True)
+_TERM = random_soap(SILICA, np.random.default_rng(6), n_sparse=4, n_max=3, l_max=2, atom_sigma=0.45, offsets=True)
 GOOD_SOAP = to_bytes(Weights(elements=SILICA, terms=(_TERM,), atom_energies={8: 0.5}))
 
 
@@ -48,6 +48,7 @@ _EDITS = {
 }
 _EDITS |= {f"{field} missing": (drop_field(field, 0), field) for field in ("cutoff", "zeta", "normalize", "atom_sigma")}
 _EDITS |= {
+    "a cutoff of many sigmas": (set_field("cutoff", 99.0, 0), "atom_sigma"),
     "another kind's field": (set_field("start", 1.0, 0), "start"),
     "an exponent of the old days": (set_field("zeta_", 4, 0), "zeta_"),
     "elements too many": (set_field("elements", [8, 14, 29]), "centers|species_weights"),

@@ -99,7 +99,7 @@ def soap_terms(draw):
         decay_exponent=draw(st.floats(0, 100)),
         decay_scale=draw(POSITIVE),
         decay_rate=draw(st.floats(0, 1e300)),
-        atom_sigma=draw(st.floats(0.05, 100)),
+        atom_sigma=draw(st.floats(max(0.05, cutoff / 199), 100)),
         normalize=draw(st.booleans()),
         diagonal_radial=diagonal,
         centers=centers,

@@ -6,8 +6,9 @@ namespace kml::reading {
 
 constexpr uint64_t max_channels = 64, max_radial = 64, max_combined = 512, max_nodes = 128, max_angular = 21;
 constexpr uint64_t max_dimension = uint64_t(1) << 20;
-constexpr double min_sigma = 0.05; // Å; narrower atoms would need tables of radial functions that fill the memory
-constexpr double max_power = 100;  // of the kernel and of the decay
+constexpr double min_sigma = 0.05;        // Å
+constexpr double max_cutoff_sigmas = 200; // cutoff by atom_sigma; beyond, tables of radial functions fill the memory
+constexpr double max_power = 100;         // of the kernel and of the decay
 
 static void read_scalars(const std::string& where, const json& entry, SoapTerm& term) {
     const auto positive = [&](const char* name, double most) {
@@ -23,6 +24,9 @@ static void read_scalars(const std::string& where, const json& entry, SoapTerm& 
     term.decay_exponent = number(where + ".decay_exponent", entry["decay_exponent"], 0, max_power);
     term.decay_rate = number(where + ".decay_rate", entry["decay_rate"], 0, none);
     term.atom_sigma = length(where + ".atom_sigma", entry["atom_sigma"], min_sigma, max_cutoff);
+    if (term.cutoff > max_cutoff_sigmas * term.atom_sigma)
+        fail(where + ".atom_sigma must be at least the cutoff / " + std::to_string(int(max_cutoff_sigmas)) + "; " +
+             shown(entry["atom_sigma"]) + " was found");
     term.normalize = flag(where + ".normalize", entry["normalize"]);
     term.diagonal_radial = flag(where + ".diagonal_radial", entry["diagonal_radial"]);
     term.zeta = number(where + ".zeta", entry["zeta"], -none, max_power, 0);
