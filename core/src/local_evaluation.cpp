@@ -30,7 +30,7 @@ Failure LocalEvaluation::begin(const LocalModel& model, const Structure& structu
         Frame frame;
         if (!make_frame(structure.cell, structure.pbc, frame))
             return failed(Failure::no_volume);
-        const double reach = model.cutoff(), near = model.cutoff_triples();
+        const double reach = model.cutoff(), near = model.cutoff_near();
         list_is_stale = list.stale(structure.n_atoms, structure.positions, frame, reach, near);
         if (list_is_stale && !list.start(structure.n_atoms, structure.positions, frame, reach, near))
             return failed(Failure::too_small);
@@ -79,24 +79,31 @@ Failure LocalEvaluation::environments(const LocalModel& model, int lane, long fi
     for (long chunk = first; chunk < last; ++chunk) {
         double* sum = virial.data() + 6 * chunk;
         std::fill(sum, sum + 6, 0.0);
-        const long end = std::min(list.n_atoms, (chunk + 1) * NeighborList::chunk_atoms);
-        for (long i = chunk * NeighborList::chunk_atoms; i < end; ++i) {
+        lanes[size_t(lane)].soap.clear();
+        lanes[size_t(lane)].kept.clear();
+        const long begin = chunk * NeighborList::chunk_atoms;
+        const long end = std::min(list.n_atoms, begin + NeighborList::chunk_atoms);
+        for (long i = begin; i < end; ++i) {
             const Failure failure = environment(model, lane, i, sum);
             if (failure.reason != Failure::none)
                 return failure;
         }
+        if (model.soap.empty())
+            continue;
+        const Failure failure = add_soap(model, lane, begin, sum);
+        if (failure.reason != Failure::none)
+            return failure;
     }
     return {};
 }
 
-/** Gather one atom's neighbors within the cutoff, evaluate, keep the results. */
-Failure LocalEvaluation::environment(const LocalModel& model, int number, long i, double* sum) noexcept {
+Neighbors LocalEvaluation::neighbors(const LocalModel& model, int number, long i, double cutoff) noexcept {
     Lane& lane = lanes[size_t(number)];
     const size_t room = lane.entry.size(), atom = size_t(i);
     double *x = lane.numbers.data(), *y = x + room, *z = y + room, *square = z + room;
     int *entry = lane.entry.data(), *kind = lane.element.data();
     const double* center = list.wrapped.data() + 4 * i;
-    const double reach = model.cutoff() * model.cutoff();
+    const double reach = cutoff * cutoff;
     const long begin = list.first[atom], count = list.first[atom + 1] - begin;
     const int *index = list.index.data() + begin, *image = list.image.data() + begin;
     int n = 0;
@@ -113,16 +120,28 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     const bool many = model.terms.n_elements > 1;
     for (int k = 0; many && k < n; ++k)
         kind[k] = element[size_t(index[entry[k]])];
+    return {n, x, y, z, square, many ? kind : nullptr};
+}
+
+Failure LocalEvaluation::coincident(int number, long i, const Neighbors& neighbors) const noexcept {
+    Failure failure = failed(Failure::coincident, i);
+    const double* closest = std::min_element(neighbors.square, neighbors.square + neighbors.n);
+    failure.j = list.index[size_t(list.first[size_t(i)] + entries(number)[closest - neighbors.square])];
+    failure.distance = std::sqrt(*closest);
+    if (failure.j < failure.i)
+        std::swap(failure.i, failure.j);
+    return failure;
+}
+
+/** Gather one atom's neighbors within the cutoff, evaluate, keep the results. */
+Failure LocalEvaluation::environment(const LocalModel& model, int number, long i, double* sum) noexcept {
+    Lane& lane = lanes[size_t(number)];
+    const size_t atom = size_t(i);
+    const Neighbors near = neighbors(model, number, i, model.cutoff());
     EnvironmentResult result;
-    model.environment(element[atom], {n, x, y, z, square, many ? kind : nullptr}, lane.scratch.data(), result);
-    if (result.closest < coincident_square) {
-        Failure failure = failed(Failure::coincident, i);
-        failure.j = index[entry[std::min_element(square, square + n) - square]];
-        failure.distance = std::sqrt(result.closest);
-        if (failure.j < failure.i)
-            std::swap(failure.i, failure.j);
-        return failure;
-    }
+    model.environment(element[atom], near, lane.scratch.data(), result);
+    if (result.closest < coincident_square)
+        return coincident(number, i, near);
     energy[atom] = result.energy + model.atom_energies[size_t(element[atom])];
     std::copy(result.force, result.force + 3, pull.data() + 3 * atom);
     for (int c = 0; c < 6; ++c)
@@ -130,7 +149,39 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     double* own = gradient.data() + 4 * list.first_near[atom];
     std::fill(own, gradient.data() + 4 * list.first_near[atom + 1], 0.0);
     for (int s = 0; s < result.n_sides; ++s) // sides are near, and near entries come first
-        std::copy_n(result.gradient + 4 * s, 3, own + 4 * entry[result.side[s]]);
+        std::copy_n(result.gradient + 4 * s, 3, own + 4 * lane.entry[size_t(result.side[s])]);
+    if (model.soap.empty())
+        return {};
+    try {
+        if (!lane.soap.add(element[atom], near, model.cutoff_soap))
+            return failed(Failure::memory);
+        const size_t last = lane.soap.size() - 1;
+        for (int k = 0; k < lane.soap[last].n; ++k)
+            lane.kept.push_back(lane.entry[size_t(lane.soap.place(last)[k])]);
+        return {};
+    } catch (...) {
+        return failed(Failure::memory);
+    }
+}
+
+/** Evaluate the soap terms of the atoms from `first` on, which wait in the lane's batch. */
+Failure LocalEvaluation::add_soap(const LocalModel& model, int number, long first, double* sum) noexcept {
+    Lane& lane = lanes[size_t(number)];
+    if (!lane.soap.evaluate(model.soap))
+        return failed(Failure::memory);
+    const int* entry = lane.kept.data();
+    for (size_t k = 0; k < lane.soap.size(); ++k) {
+        const SoapBatch::Environment& one = lane.soap[k];
+        const size_t atom = size_t(first) + k;
+        energy[atom] += one.energy;
+        for (int c = 0; c < 6; ++c)
+            sum[c] += one.virial[c];
+        double* own = gradient.data() + 4 * list.first_near[atom];
+        const double* added = lane.soap.gradient(k);
+        for (int m = 0; m < one.n; ++m, ++entry)
+            for (int c = 0; c < 3; ++c)
+                own[4 * *entry + c] += added[4 * m + c];
+    }
     return {};
 }
 

@@ -38,15 +38,17 @@ LocalModel::LocalModel(const WeightFile& file, const char* isa) : elements(file.
         add(term);
     for (const RepulsionTerm& term : file.repulsion)
         add(term);
-    if (!file.soap.empty())
-        throw WeightFileError("this version reads the kind 'soap', but its engine cannot evaluate it");
+    for (const SoapTerm& term : file.soap) {
+        soap.emplace_back(term, instruction_set(isa)->name);
+        cutoff_soap = std::max(cutoff_soap, term.cutoff);
+    }
     terms.n_two_body = int(two_body.size());
     terms.n_three_body = int(three_body.size());
     terms.n_repulsion = int(file.repulsion.size());
     terms.two_body = two_body.data();
     terms.three_body = three_body.data();
     terms.repulsion = repulsions.data();
-    terms.cutoff = std::max({terms.cutoff, terms.cutoff_triples, terms.cutoff_repulsion});
+    terms.cutoff = std::max({terms.cutoff, terms.cutoff_triples, terms.cutoff_repulsion, cutoff_soap});
     function = environment_function(instruction_set(isa)->name);
 }
 

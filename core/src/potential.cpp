@@ -10,6 +10,8 @@
 double kml_potential::operations(long n_atoms) const {
     // An environment takes about a microsecond, in which a core does some 2e4 operations.
     double sum = is_local() ? 2e4 * double(n_atoms) : 0;
+    for (const kml::Soap& term : local.soap)
+        sum += term.operations() * double(n_atoms);
     for (const kml::GDML& term : terms)
         sum += term.operations();
     return sum;

@@ -11,6 +11,7 @@
 #include "kml/gdml.h"
 #include "kml/local_model.h"
 #include "kml/neighbors.h"
+#include "kml/soap_batch.h"
 
 #include <vector>
 
@@ -50,20 +51,32 @@ public:
     /** Sum up; `virial` (3, 3) and `atomic` (n,) may be NULL. */
     void finish(double* energy, double* virial, double* atomic) const noexcept;
 
+    /** Gather the neighbors of atom i within `reach` (Å) in the memory of a lane; see entries(). */
+    Neighbors neighbors(const LocalModel& model, int lane, long i, double reach) noexcept;
+    /** Places of the neighbors that were gathered last, counted from the atom's first entry of the list. */
+    const int* entries(int lane) const { return lanes[size_t(lane)].entry.data(); }
+    /** Place of atom i's element in the model's list. */
+    int element_of(long i) const { return element[size_t(i)]; }
+    /** The failure that two atoms coincide, of which one is i and the other one of the neighbors gathered last. */
+    Failure coincident(int lane, long i, const Neighbors& neighbors) const noexcept;
+
     NeighborList list;
 
 private:
     Failure environment(const LocalModel& model, int lane, long i, double* virial) noexcept;
+    Failure add_soap(const LocalModel& model, int lane, long first, double* virial) noexcept;
 
     bool list_is_stale = true;
     std::vector<int> element;   // (n,) places in the model's list
     std::vector<double> energy; // (n,) with e0
     std::vector<double> pull;   // (n, 3): forces by pairs
-    AlignedVector gradient;     // (near entries, 4): dE_i/dr_ij by triples
+    AlignedVector gradient;     // (near entries, 4): dE_i/dr_ij by triples and soap
     std::vector<double> virial; // (chunks, 6)
     struct Lane {
         AlignedVector numbers, scratch;
         std::vector<int> entry, element;
+        SoapBatch soap;
+        std::vector<int> kept; // entries of the list behind the batch's neighbors
     };
     std::vector<Lane> lanes;
 };
