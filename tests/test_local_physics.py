@@ -1,5 +1,7 @@
 """The physics of local terms: short tests over a table of models, structures and engines."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from checks import check_forces, four_point_difference
@@ -59,13 +61,24 @@ def case(request):
     return lambda r, box=cell: run(r, numbers, box, pbc), positions, cell, pbc, numbers
 
 
+def arguments_of(model, structure):
+    """Return positions, atomic numbers, cell and periodicity of a structure of the model's elements."""
+    positions, cell, pbc = STRUCTURES[structure]
+    return positions, numbers_for(LOCAL_MODELS[model], len(positions)), cell, pbc
+
+
+@cache
+def by_twin(model, structure):
+    """Return what the NumPy twin finds."""
+    return numpy_twin(LOCAL_MODELS[model])(*arguments_of(model, structure))
+
+
 @pytest.mark.parametrize("driver", ENGINES)
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("model", LOCAL_MODELS)
 def test_engine_equals_its_numpy_twin(model, structure, driver):
-    weights, (positions, cell, pbc) = LOCAL_MODELS[model], STRUCTURES[structure]
-    arguments = positions, numbers_for(weights, len(positions)), cell, pbc
-    results, twin = ENGINES[driver](weights)(*arguments), numpy_twin(weights)(*arguments)
+    results = ENGINES[driver](LOCAL_MODELS[model])(*arguments_of(model, structure))
+    twin = by_twin(model, structure)
     for result, expected in zip(results, twin, strict=True):
         np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12 * max(1.0, np.abs(twin[1]).max()))
 
