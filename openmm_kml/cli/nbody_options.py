@@ -23,6 +23,11 @@ def add_nbody_options(parser):
     for name in ("length-scale2", "length-scale3"):
         group.add_argument(f"--{name}", type=positive_float, metavar="L", help="of the prior, Å (default: chosen)")
     group.add_argument("--no-repulsion", action="store_true", help="no screened nuclear repulsion: for beads")
+    add_atom_energy_option(group)
+    add_fit_options(parser)
+
+
+def add_atom_energy_option(group):
     group.add_argument(
         "--atom-energy",
         action="append",
@@ -31,6 +36,10 @@ def add_nbody_options(parser):
         metavar="EL=EV",
         help="energy of the isolated atom, e.g. Si=-0.81 (default: from lonely atoms in DATA, else fitted)",
     )
+
+
+def add_fit_options(parser):
+    """Add the options of `openmm_kml.training.fit_options.FitOptions`, and the seed of the split."""
     group = parser.add_argument_group("what is trained on, and how closely")
     group.add_argument("--forces-only", action="store_true", help="neither energies nor virials")
     group.add_argument("--no-virials", action="store_true", help="energies and forces")
@@ -60,22 +69,28 @@ def nbody_options(args):
 
     given = {
         name: getattr(args, name)
-        for name in (
-            *("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel", "length_scale2", "length_scale3"),
-            *("noise_energy", "noise_force", "noise_virial", "selection"),
-        )
+        for name in (*("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel", "length_scale2", "length_scale3"),)
     }
     return NBodyOptions(
         compact=args.compact,
-        repulsion=not args.no_repulsion,
-        energies=not args.forces_only,
-        virials=not (args.forces_only or args.no_virials),
-        atom_energies=dict(args.atom_energy) or None,
-        group_noise=dict(args.group_noise),
-        n_threads=args.threads,
-        progress=not args.quiet,
+        **fit_options(args),
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def fit_options(args):
+    """Return the arguments of `FitOptions` that were given, a dict."""
+    names = ("noise_energy", "noise_force", "noise_virial", "selection")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return given | {
+        "repulsion": not args.no_repulsion,
+        "energies": not args.forces_only,
+        "virials": not (args.forces_only or args.no_virials),
+        "atom_energies": dict(args.atom_energy) or None,
+        "group_noise": dict(args.group_noise),
+        "n_threads": args.threads,
+        "progress": not args.quiet,
+    }
 
 
 def add_structure_options(parser):
@@ -111,15 +126,18 @@ def _length(text):
 
 
 def _atom_energy(text):
-    from openmm_kml.elements import SYMBOLS
-
     name, _, value = text.partition("=")
-    if name not in SYMBOLS[1:]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an element and its energy, such as Si=-0.81")
     try:
-        return SYMBOLS.index(name), float(value)
+        return read_element(name), float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not an element and its energy, such as Si=-0.81") from None
+
+
+def read_element(name):
+    """Return the atomic number of an element's symbol; ValueError for anything else."""
+    from openmm_kml.elements import SYMBOLS
+
+    return SYMBOLS.index(name, 1)
 
 
 def _group_noise(text):

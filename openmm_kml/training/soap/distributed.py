@@ -1,0 +1,69 @@
+"""Rows computed on Dask workers, merged there along the same tree as in one process."""
+
+from contextlib import contextmanager
+
+from openmm_kml.errors import TrainingError
+from openmm_kml.training.soap.assembly import chunk_factors, merge_factors, tree_reduce
+
+LOCAL = "local"
+TIMEOUT = 10.0  # s for a scheduler to answer
+
+
+@contextmanager
+def dask_client(address, workers=None):
+    """Give a `distributed.Client` of a cluster, closed at the end.
+
+    Parameters
+    ----------
+    address : str
+        Of a scheduler, such as ``tcp://node:8786``; ``local`` starts processes on this machine for as long as it takes.
+    workers : int, optional
+        Of a local cluster.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    TrainingError
+        If nobody answers at the address.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ImportError("Dask is not installed; get it with: pip install 'openmm_kml[dask]'") from None
+    if address == LOCAL:
+        with (
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(address, timeout=TIMEOUT)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"no Dask scheduler answers at {address!r} ({error}); start one, or leave the address out"
+        ) from None
+    with client:
+        yield client
+
+
+def assemble_on(client, basis, chunks, options, by_kind, known, bar):
+    """Return what `assembly.assemble` returns, computed by the workers of a `distributed.Client`."""
+    shared = client.scatter(basis, broadcast=True)
+
+    def submit():
+        for number, chunk in enumerate(chunks):
+            # Chunks in order, and mergers before later chunks: few factors wait on the workers.
+            future = client.submit(
+                chunk_factors, shared, chunk, options, by_kind, known, priority=-2 * number, pure=False
+            )
+            count = sum(map(len, chunk[0]))
+            future.add_done_callback(lambda _, count=count: bar.update(count))
+            yield future
+
+    def merge(one, other):
+        return client.submit(merge_factors, one, other, options.n_threads, priority=1, pure=False)
+
+    result = tree_reduce(submit(), merge)
+    return None if result is None else result.result()
