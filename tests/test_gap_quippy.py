@@ -14,8 +14,8 @@ from local_models import STRUCTURES, random_spline2
 from nbody_cases import frames, labeled
 
 from openmm_kml.convert import convert_gap
-from openmm_kml.reference import evaluate_structure
-from openmm_kml.weights import Weights
+from openmm_kml.potential import KernelPotential
+from openmm_kml.weights import Weights, to_bytes
 
 quippy = pytest.importorskip("quippy", reason="QUIP is not installed (pip install quippy-ase)")
 ase = pytest.importorskip("ase")
@@ -63,12 +63,12 @@ def structures(elements):
 
 def assert_equal_to_quip(xml, elements):
     """Assert that energies, forces and stresses agree as docs/gap.md says."""
-    weights = convert_gap(xml, elements)
+    potential = KernelPotential(to_bytes(convert_gap(xml, elements)))
     largest = 0.0
     for name, structure in structures(elements).items():
         positions, _, cell, _ = structure
         energy, forces, stress = quip(xml, _atoms(*structure))
-        found, found_forces, virial, _ = evaluate_structure(weights, *structure)
+        found, found_forces, virial = potential.evaluate(*structure)[:3]
         assert abs(found - energy) < 1e-9 * len(positions), name
         np.testing.assert_allclose(found_forces, forces, rtol=0, atol=1e-7, err_msg=name)
         if stress is not None:

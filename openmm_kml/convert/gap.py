@@ -46,32 +46,40 @@ def convert_gap(path, elements=(), skip=()):
     parts = []
     for number, coordinates in enumerate(file.coordinates, 1):
         words = read_words(f"{file.path}: descriptor {number}", coordinates.text)
-        if words.kind in _KINDS:
-            if not skip.asked(words.kind):
-                _KINDS[words.kind].check(words, coordinates, skip)
-                parts.append((words, coordinates))
-            continue
-        skip.check(words.kind, f"{words.where} is of kind {shortened(words.kind)}, which cannot be converted")
+        if _wanted(words, skip):
+            _KINDS[words.kind].check(words, coordinates, skip)
+            parts.append((words, coordinates))
     skip.check_all_met(file.path)
     elements = _elements(file, parts, elements)
-    terms = [
-        gap_soap.soap_term(words, coordinates, file.version, elements)
-        for words, coordinates in parts
-        if words.kind == "soap"
-    ]
-    functions = [gap_pair.pair_function(*part) for part in parts if part[0].kind == "distance_2b"]
-    functions = [f for f in functions if any(f.holds(a, b) for a in elements for b in elements)]
-    pair_terms, pair_errors = gap_pair.pair_terms(functions, elements)
-    terms = [term for term in terms if term is not None] + pair_terms
+    terms, errors = _terms(parts, file.version, elements)
     if not terms:
         raise DataError(f"{file.path} has no descriptor that is left to convert")
-    energies = {z: file.atom_energies.get(z, file.e0) for z in elements}
     return Weights(
         elements=elements,
         terms=tuple(terms),
-        atom_energies=energies,
-        provenance=_provenance(file, skip, pair_errors if functions else None),
+        atom_energies={z: file.atom_energies.get(z, file.e0) for z in elements},
+        provenance=_provenance(file, skip, errors),
     )
+
+
+def _wanted(words, skip):
+    """Return whether a descriptor is to be converted; raise `DataError` if it can be neither converted nor skipped."""
+    if words.kind in _KINDS:
+        return not skip.asked(words.kind)
+    skip.check(words.kind, f"{words.where} is of kind {shortened(words.kind)}, which cannot be converted")
+    return False
+
+
+def _terms(parts, version, elements):
+    """Return the terms, and how exactly pairs are kept."""
+    terms = [gap_soap.soap_term(*part, version, elements) for part in parts if part[0].kind == "soap"]
+    terms, errors = [term for term in terms if term is not None], {}
+    pairs = [gap_pair.pair_function(*part) for part in parts if part[0].kind == "distance_2b"]
+    pairs = [f for f in pairs if any(f.holds(a, b) for a in elements for b in elements)]
+    if pairs:
+        found, errors["pair_error"] = gap_pair.pair_terms(pairs, elements)
+        terms += found
+    return terms, errors
 
 
 def _elements(file, parts, given):
@@ -89,12 +97,10 @@ def _elements(file, parts, given):
     return sorted(numbers)
 
 
-def _provenance(file, skip, pair_errors):
+def _provenance(file, skip, errors):
     source = {"format": "GAP", "label": file.label, "gap_version": file.version, "file_digest": file.digest}
     if file.command_line:
         source["command_line"] = file.command_line
     if skip.met:
         source["skipped"] = sorted(skip.names[name] for name in skip.met)
-    if pair_errors is not None:
-        source["pair_error"] = pair_errors
-    return {"program": f"openmm_kml {__version__}", "converted_from": source}
+    return {"program": f"openmm_kml {__version__}", "converted_from": source | errors}
