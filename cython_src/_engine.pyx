@@ -39,6 +39,10 @@ cdef extern from "kml/engine_api.h" nogil:
                         int, double*, double*, double*, double*, char*, size_t) noexcept nogil
 
 
+cdef extern from "kml/soap_training.h" namespace "kml" nogil:
+    pass
+
+
 cdef extern from "kml/potential.h" namespace "kml" nogil:
     enum Reason "kml::Failure::Reason":
         NONE "kml::Failure::none"
@@ -68,8 +72,25 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         void gather(long, const double*, double*)
         void finish(long, const double*, const double*, double*, double*, double*, double*)
 
+    enum SoapForm "kml::SoapForm":
+        SOAP_SUM "kml::SoapForm::sum"
+        SOAP_QUADRATIC "kml::SoapForm::quadratic"
+        SOAP_LINEAR "kml::SoapForm::linear"
+
+    cppclass SoapInfo:
+        SoapForm form
+        long dimension, reduced_dimension, n_sparse
+        vector[int] ranks
+        double neglected, kernel_operations, other_operations
+        size_t bytes
+
+    cppclass Soap:
+        bint is_center(int)
+        const SoapInfo& info()
+
     cppclass LocalModel:
         vector[int] elements
+        vector[Soap] soap
         double cutoff()
 
     cppclass Structure:
@@ -96,7 +117,23 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         Failure environments(const LocalModel&, int, long, long) noexcept
         void forces(long, long, double*) noexcept
         void finish(double*, double*, double*) noexcept
+        int element_of(long)
 
+    cppclass SoapRows:
+        long n_atoms
+        double* energies
+        double* forces
+        double* virials
+
+    cppclass SoapTraining:
+        Soap soap
+
+    SoapTraining* new_soap_training(const void*, size_t, const char*, int, bint) noexcept
+    void free_soap_training(SoapTraining*) noexcept
+    Failure soap_descriptors(const LocalModel&, const SoapTraining&, LocalEvaluation&, int, long, long,
+                             double*) noexcept
+    Failure soap_rows(const LocalModel&, const SoapTraining&, LocalEvaluation&, int, long, long,
+                      const SoapRows&) noexcept
     const InstructionSet* instruction_set(const char*)
     kml_potential* open_potential(const void*, size_t, const char*, char*, size_t) noexcept
     void close_potential(kml_potential*) noexcept
@@ -284,6 +321,63 @@ cdef Failure evaluate_chunks(LocalModel* model, LocalEvaluation* local, long n_c
     return failure
 
 
+# --- training of soap terms
+
+
+cdef Failure begin_structure(Potential* potential, Workspace* work, const Structure& structure,
+                             int threads) noexcept nogil:
+    """Bring the list of neighbors of one structure up to date."""
+    cdef LocalEvaluation* local = &work.local
+    cdef Failure failure = local.begin(potential.local, structure)
+    if failure.reason == NONE and local.stale():
+        failure = update_list(local, threads)
+    if failure.reason == NONE:
+        failure = local.prepare(potential.local, structure, threads)
+    return failure
+
+
+cdef Failure descriptors_of_centers(Potential* potential, SoapTraining* training, LocalEvaluation* local,
+                                    const long[::1] firsts, const long[::1] starts, int threads,
+                                    double[:, ::1] descriptors) noexcept nogil:
+    """Descriptors of the atoms firsts[t] <= i < firsts[t + 1], from row starts[t] on, by one thread each."""
+    cdef vector[Failure] failures
+    cdef long size = descriptors.shape[1]
+    cdef int t, team = team_size(threads)
+    failures.resize(threads)
+    for t in prange(threads, schedule="static", num_threads=team):
+        failures[t] = soap_descriptors(potential.local, training[0], local[0], t, firsts[t], firsts[t + 1],
+                                       &descriptors[0, 0] + starts[t] * size)
+    for t in range(threads):
+        if failures[t].reason != NONE:
+            return failures[t]
+    return failures[0]
+
+
+cdef Failure rows_of_points(Potential* potential, SoapTraining* training, LocalEvaluation* local, long n_rows,
+                            int threads, const SoapRows& out) noexcept nogil:
+    """Rows of all sparse points (a multiple of 8), each by one thread."""
+    cdef vector[Failure] failures
+    cdef vector[SoapRows] parts
+    cdef long panels = n_rows // 8, first
+    cdef int t, team = team_size(threads)
+    failures.resize(threads)
+    parts.resize(threads)
+    for t in range(threads):
+        first = panels * t // threads * 8
+        parts[t] = out
+        parts[t].energies = out.energies + first
+        if out.forces != NULL:
+            parts[t].forces = out.forces + first * out.n_atoms * 3
+        parts[t].virials = out.virials + first * 6
+    for t in prange(threads, schedule="static", num_threads=team):
+        failures[t] = soap_rows(potential.local, training[0], local[0], t, panels * t // threads * 8,
+                                panels * (t + 1) // threads * 8, parts[t])
+    for t in range(threads):
+        if failures[t].reason != NONE:
+            return failures[t]
+    return failures[0]
+
+
 # --- the C function table
 
 
@@ -408,6 +502,8 @@ cdef class Engine:
     cdef Potential* potential
     cdef vector[kml_workspace*] idle
     cdef double skin
+    cdef object data
+    cdef vector[SoapTraining*] training  # of each soap term: for rows, for descriptors
 
     def __cinit__(self, data, isa=None, skin=None):
         cdef char error[ERROR_SIZE]
@@ -424,9 +520,14 @@ cdef class Engine:
             self.potential = <Potential*> open_potential(start, size, isa_name, error, ERROR_SIZE)
         if self.potential == NULL:
             raise WeightFileError(error.decode(errors="replace"))
+        if self.potential.local.soap.size():
+            self.data = bytes(data)
+            self.training.resize(2 * self.potential.local.soap.size(), NULL)
 
     def __dealloc__(self):
         cdef size_t k
+        for k in range(self.training.size()):
+            free_soap_training(self.training[k])
         for k in range(self.idle.size()):
             free_workspace(self.idle[k])
         close_potential(<kml_potential*> self.potential)
@@ -582,14 +683,7 @@ cdef class Engine:
         cdef double* v_start = &v_view[0, 0] if virial else NULL
         cdef double* a_start = &a_view[0] if atomic else NULL
         cdef Failure failure
-        cdef Structure structure
-        structure.n_atoms = n
-        structure.positions = &r[0, 0]
-        structure.numbers = &z[0]
-        structure.cell = NULL
-        if cell is not None:
-            structure.cell = &box[0, 0]
-        structure.pbc = &periodic[0]
+        cdef Structure structure = structure_of(r, z, box, periodic)
         cdef Workspace* work = self.take()
         with nogil:
             n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
@@ -597,6 +691,170 @@ cdef class Engine:
         self.give(work)
         raise_failure(self.potential, failure, False)
         return energy, f, v, a
+
+    def describe_terms(self):
+        """Return how the soap terms are evaluated, one dictionary for each.
+
+        `form` is "sum" over sparse points, or the polynomial ("quadratic", "linear") that costs less; `dimension` and
+        `reduced_dimension` are the entries of the power spectrum in the file and as evaluated, `ranks` the radial
+        functions that remain for each l, `neglected` an estimate of the energy of the others in eV an atom;
+        `kernel_operations` and `other_operations` are floating-point operations for each atom (with 30 neighbors), and
+        `bytes` is the size of the tables.
+        """
+        names = {<int> SOAP_SUM: "sum", <int> SOAP_QUADRATIC: "quadratic", <int> SOAP_LINEAR: "linear"}
+        result = []
+        cdef size_t k
+        for k in range(self.potential.local.soap.size()):
+            info = &self.potential.local.soap[k].info()
+            result.append({
+                "kind": "soap",
+                "form": names[<int> info.form],
+                "dimension": info.dimension,
+                "reduced_dimension": info.reduced_dimension,
+                "ranks": list(info.ranks),
+                "n_sparse": info.n_sparse,
+                "neglected": info.neglected,
+                "kernel_operations": info.kernel_operations,
+                "other_operations": info.other_operations,
+                "bytes": info.bytes,
+            })
+        return result
+
+    cdef SoapTraining* prepared(self, int term, bint rows) except NULL:
+        """Return a soap term made ready for training; made at the first call."""
+        cdef const unsigned char[::1] view
+        cdef int count = <int> self.potential.local.soap.size()
+        if term < 0 or term >= count:
+            raise ValueError(f"term is the number of a soap term, of which the model has {count}; {term} was given")
+        if self.training[2 * term + rows] == NULL:
+            view = self.data
+            self.training[2 * term + rows] = new_soap_training(&view[0], view.shape[0],
+                                                               self.potential.instructions.name, term, rows)
+            if self.training[2 * term + rows] == NULL:
+                raise MemoryError("the memory does not suffice for this soap term")
+        return self.training[2 * term + rows]
+
+    def soap_descriptors(self, positions, numbers, cell=None, pbc=None, int term=0, int n_threads=1):
+        """Return the power spectra of the atoms that a soap term describes.
+
+        They stand in the order of the weight file, normalized if the term says so: the sparse points are such vectors.
+
+        Parameters
+        ----------
+        positions, numbers, cell, pbc
+            As for `evaluate_structure`.
+        term : int
+            Number of the term among the model's soap terms.
+        n_threads : int
+            At least 1, or 0 to let the engine choose. The results do not depend on it.
+
+        Returns
+        -------
+        atoms : ndarray of int64, shape (m,)
+            The centers, ascending.
+        descriptors : ndarray of shape (m, D)
+
+        Raises
+        ------
+        ValueError, openmm_kml.errors.EvaluationError
+            As for `evaluate_structure`.
+        """
+        cdef SoapTraining* training = self.prepared(term, False)
+        cdef const double[:, ::1] r = as_positions(positions)
+        cdef int n = <int> r.shape[0]
+        cdef const int[::1] z = as_numbers(numbers, n)
+        check_cell(cell)
+        check_threads(n_threads)
+        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
+        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        cdef Structure structure = structure_of(r, z, box, periodic)
+        cdef Failure failure
+        cdef Workspace* work = self.take()
+        cdef int threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
+        with nogil:
+            failure = begin_structure(self.potential, work, structure, threads)
+        if failure.reason != NONE:
+            self.give(work)
+            raise_failure(self.potential, failure, False)
+        centers = np.array([training.soap.is_center(work.local.element_of(i)) for i in range(n)], dtype=bool)
+        # Whole chunks for each thread: the composition of blocks does not depend on the number of threads.
+        chunks = (n + 127) // 128
+        firsts = np.minimum(n, 128 * (chunks * np.arange(threads + 1) // threads))
+        starts = np.concatenate([[0], np.cumsum(centers)])[firsts]
+        descriptors = np.empty((int(centers.sum()), training.soap.info().dimension))
+        cdef const long[::1] first_view = firsts.astype(np.int_)
+        cdef const long[::1] start_view = starts.astype(np.int_)
+        cdef double[:, ::1] view = descriptors
+        if descriptors.shape[0]:
+            with nogil:
+                failure = descriptors_of_centers(self.potential, training, &work.local, first_view, start_view,
+                                                 threads, view)
+        self.give(work)
+        raise_failure(self.potential, failure, False)
+        return np.flatnonzero(centers), descriptors
+
+    def soap_rows(self, positions, numbers, cell=None, pbc=None, int term=0, int n_threads=1, bint forces=True):
+        """Return energy, forces and virial of one structure for each sparse point of a soap term alone.
+
+        The energy of sparse point s is Σ_i (p_i · x_s + b_s)^ζ: its coefficient counts as 1 eV, whatever the file says.
+
+        Parameters
+        ----------
+        positions, numbers, cell, pbc
+            As for `evaluate_structure`.
+        term : int
+            Number of the term among the model's soap terms.
+        n_threads : int
+            At least 1, or 0 to let the engine choose. The results do not depend on it.
+        forces : bool
+            Whether to compute forces and virials.
+
+        Returns
+        -------
+        energies : ndarray of shape (M,)
+        forces : ndarray of shape (M, n_atoms, 3), 1/Å, -dE/dr, or None
+        virials : ndarray of shape (M, 3, 3), -dE/dstrain, or None
+
+        Raises
+        ------
+        ValueError, openmm_kml.errors.EvaluationError
+            As for `evaluate_structure`.
+        """
+        cdef SoapTraining* training = self.prepared(term, True)
+        cdef const double[:, ::1] r = as_positions(positions)
+        cdef int n = <int> r.shape[0]
+        cdef const int[::1] z = as_numbers(numbers, n)
+        check_cell(cell)
+        check_threads(n_threads)
+        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
+        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        cdef Structure structure = structure_of(r, z, box, periodic)
+        cdef long m = training.soap.info().n_sparse, n_rows = (m + 7) // 8 * 8
+        cdef int threads = Potential.useful_threads(n_threads, omp_get_max_threads(), 1e5 * n * m)
+        threads = <int> min(<long> threads, n_rows // 8)
+        energies, virials = np.zeros(n_rows), np.zeros((n_rows, 6))
+        f = np.zeros((n_rows, n, 3)) if forces else None
+        cdef double[::1] e_view = energies
+        cdef double[:, ::1] v_view = virials
+        cdef double[:, :, ::1] f_view = f
+        cdef SoapRows rows
+        rows.n_atoms = n
+        rows.energies = &e_view[0]
+        rows.virials = &v_view[0, 0]
+        rows.forces = NULL
+        if forces:
+            rows.forces = &f_view[0, 0, 0]
+        cdef Failure failure
+        cdef Workspace* work = self.take()
+        with nogil:
+            failure = begin_structure(self.potential, work, structure, threads)
+            if failure.reason == NONE:
+                failure = rows_of_points(self.potential, training, &work.local, n_rows, threads, rows)
+        self.give(work)
+        raise_failure(self.potential, failure, False)
+        if not forces:
+            return energies[:m], None, None
+        return energies[:m], f[:m], virials[:m][:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
 
     def evaluate_batch(self, positions, int n_threads=1):
         """Return energies, forces and virials of many structures; several share each pass over the training points.
@@ -670,6 +928,20 @@ cdef class Engine:
             expected = f"({n}, 3)" if n_dim == 2 else f"(M, {n}, 3)"
             raise ValueError(f"positions have the shape {array.shape}; {expected} is expected for {n} atoms")
         return array
+
+
+cdef Structure structure_of(const double[:, ::1] positions, const int[::1] numbers, const double[:, ::1] cell,
+                            const int[::1] pbc):
+    """Return what the core takes for a structure; the arrays must outlive it."""
+    cdef Structure structure
+    structure.n_atoms = positions.shape[0]
+    structure.positions = &positions[0, 0]
+    structure.numbers = &numbers[0]
+    structure.cell = NULL
+    if cell is not None:
+        structure.cell = &cell[0, 0]
+    structure.pbc = &pbc[0]
+    return structure
 
 
 cdef object as_positions(positions):
