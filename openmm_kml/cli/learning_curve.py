@@ -10,6 +10,7 @@ from openmm_kml.cli.common import (
     int_list,
     natural,
     positive_float,
+    positive_int,
     print_table,
     read_data,
     write_json,
@@ -25,7 +26,8 @@ def add_parser(subparsers):
         run,
         "show how the errors fall with the number of training points",
         "kml learning-curve ethanol.xyz --sizes 50,100,200 --seeds 0,1,2 --plot curve.png --json curve.json\n"
-        "kml learning-curve silicon.xyz --kind nbody --sizes 25,50,100 --cutoff3 3.5",
+        "kml learning-curve silicon.xyz --kind nbody --sizes 25,50,100 --cutoff3 3.5\n"
+        "kml learning-curve silicon.xyz --kind soap --sizes 25,50,100 --cutoff 5 --sparse 300",
         "Train with several numbers of training points, each with several random splits, and show the errors on frames "
         "that no training has seen.",
     )
@@ -36,12 +38,17 @@ def add_parser(subparsers):
     parser.add_argument("--n-test", type=natural, metavar="N", help="test frames (default: all the rest)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curve (.png, .svg, .pdf)")
     parser.add_argument(
-        "--kind", choices=("gdml", "nbody"), default="gdml", help="of the model, as for kml train (default: gdml)"
+        "--kind", choices=tuple(_CURVES), default="gdml", help="of the model, as for kml train (default: gdml)"
     )
     group = parser.add_argument_group("models of two and three bodies (--kind nbody)")
     for name in ("--cutoff2", "--cutoff3", "--spacing2", "--spacing3"):
         group.add_argument(name, type=positive_float, metavar="R", help="as for kml train nbody, Å")
     group.add_argument("--compact", action="store_true", help="as for kml train nbody")
+    group = parser.add_argument_group("many-body models (--kind soap)")
+    group.add_argument("--cutoff", type=positive_float, metavar="R", help="as for kml train soap, Å")
+    for name in ("--n-max", "--l-max", "--sparse"):
+        group.add_argument(name, type=positive_int, metavar="N", help="as for kml train soap")
+    group.add_argument("--zeta", type=positive_float, metavar="Z", help="as for kml train soap")
     add_model_options(parser)
     add_structure_options(parser)
     add_json_option(parser)
@@ -55,7 +62,7 @@ def run(args):
         raise ValueError(f"--sizes must be numbers of training points above zero; {min(args.sizes)} came")
     if args.n_test == 0:
         raise ValueError("--n-test is 0, but the curve shows errors on test frames; ask for at least one")
-    points = [_flat(result) for result in (_nbody(args) if args.kind == "nbody" else _gdml(args))]
+    points = [_flat(result) for result in _CURVES[args.kind](args)]
     if args.plot is not None:
         from openmm_kml.plots import curve, save_figure
 
@@ -76,11 +83,27 @@ def _gdml(args):
 def _nbody(args):
     from openmm_kml.training.nbody import NBodyOptions, nbody_learning_curve
 
-    names = ("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    options = NBodyOptions(compact=args.compact, n_threads=args.threads or 1, progress=not args.quiet, **given)
-    # The marginal likelihood chooses the hyperparameters: no frame is lost to validation.
+    given = _given(args, ("cutoff2", "cutoff3", "spacing2", "spacing3", "kernel"))
+    options = NBodyOptions(compact=args.compact, **given)
     return nbody_learning_curve(read_structure_data(args), args.sizes, options, 0, args.n_test, args.seeds)
+
+
+def _soap(args):
+    from openmm_kml.training.soap import SoapOptions, soap_learning_curve
+
+    given = _given(args, ("cutoff", "n_max", "l_max", "zeta"))
+    if args.sparse is not None:
+        given["n_sparse"] = args.sparse
+    return soap_learning_curve(read_structure_data(args), args.sizes, SoapOptions(**given), 0, args.n_test, args.seeds)
+
+
+def _given(args, names):
+    """Return the options that were given; the likelihood chooses the rest, and no frame is lost to validation."""
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return given | {"n_threads": args.threads or 1, "progress": not args.quiet}
+
+
+_CURVES = {"gdml": _gdml, "nbody": _nbody, "soap": _soap}
 
 
 def _flat(result):

@@ -42,7 +42,7 @@ def add_soap_options(parser):
     add_atom_energy_option(group)
     add_fit_options(parser)
     group = parser.add_argument_group("where it runs")
-    group.add_argument("--memory", type=byte_size, metavar="SIZE", help="that the training may take, such as 8GB")
+    group.add_argument("--memory-limit", type=byte_size, metavar="SIZE", help="such as 8GB; default: what is free")
     group.add_argument("--dask", action="store_true", help="compute the rows on Dask workers on this machine")
     group.add_argument("--dask-address", metavar="URL", help="on those of this scheduler, such as tcp://node:8786")
     group.add_argument("--workers", type=positive_int, metavar="N", help="of --dask (default: one for each processor)")
@@ -57,7 +57,7 @@ def soap_options(args):
     return SoapOptions(
         pairs=not args.no_pairs,
         **_counts(args.sparse),
-        memory_limit=args.memory,
+        memory_limit=args.memory_limit,
         dask=args.dask_address or ("local" if args.dask else None),
         workers=args.workers,
         seed=args.seed,
