@@ -9,7 +9,6 @@ from test_nbody_structures import as_atoms
 
 from openmm_kml.cli.entry import main
 from openmm_kml.structures import Structure, StructureSet
-from openmm_kml.training.evaluation import NATIVE
 from openmm_kml.weights import load
 
 SIZES = ["--cutoff", "3.6", "--n-max", "4", "--l-max", "3", "--threads", "1", "--quiet"]
@@ -73,7 +72,6 @@ def test_info_prints(model, tmp_path, capsys):
     assert json.loads(report.read_text())["elements"] == ["O", "Si"]
 
 
-@pytest.mark.skipif(not NATIVE, reason="the engine of this build has no SOAP terms")
 def test_test_shows_the_same_errors(model, data, tmp_path, capsys):
     report = tmp_path / "errors.json"
     assert main(["test", str(model), str(data), "--held-out", "--json", str(report)]) == 0

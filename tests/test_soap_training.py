@@ -10,7 +10,7 @@ from soap_cases import drawn_model, frames, labeled, options, silica, silicon
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.structures import Structure, StructureSet
-from openmm_kml.training.evaluation import NATIVE, model_errors
+from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.nbody.design import VIRIAL_ROWS
 from openmm_kml.training.soap import SoapOptions, fit_soap, soap_learning_curve
 from openmm_kml.training.soap.assembly import assemble, cut_chunks, tree_reduce
@@ -107,7 +107,6 @@ def test_rows_are_those_of_single_sparse_points(two, zeta, free):
         np.testing.assert_allclose(found, expected, atol=1e-12 * np.abs(expected).max())
 
 
-@pytest.mark.skipif(not NATIVE, reason="the engine of this build has no rows of SOAP terms")
 def test_the_engine_makes_the_same_rows(two):
     structures, truth = two
     terms = [term for term in truth.terms if term.kind == "soap"]

@@ -9,7 +9,7 @@ try:
 except ImportError:  # the trainers work without the compiled engine, slower
     Engine = None
 
-NATIVE = hasattr(Engine, "soap_rows")
+NATIVE = Engine is not None
 
 
 def model_errors(weights, structures):
