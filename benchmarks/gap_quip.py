@@ -1,13 +1,14 @@
 """One GAP potential in QUIP and here, in one run: differences, CPU time of one evaluation, threads.
 
     python benchmarks/gap_quip.py --train Si_train.extxyz --folder fits [--atoms 512] [--repeats 7]
-    python benchmarks/gap_quip.py --xml gap.xml ...
+    python benchmarks/gap_quip.py --xml gap.xml --structures Si_test.extxyz
 
 Needs quippy-ase and ASE. With `--train`, gap_fit first makes potentials of silicon from 50 frames (pairs, and SOAP with
 n_max = 8, 500 sparse points and a cutoff of 5 Å) for ζ = 4 and 2 with l_max = 8 and for ζ = 4 with l_max = 4, unless
 the folder holds them already. The structure is a crystal at some 300 K; between two evaluations its atoms move as in
 a step of molecular dynamics, so that neither program can keep a result. Energy, forces and stress are asked for. Both
-run on one thread; times are CPU times of the process, medians over the repetitions, each program in turn.
+run on one thread; times are CPU times of the process, medians over the repetitions, each program in turn. With
+`--structures`, only the largest differences over the structures of a file are shown.
 """
 
 import os
@@ -132,12 +133,24 @@ def compare(name, xml, arguments):
     )
 
 
+def differences(name, xml, path):
+    """Print the largest differences over the structures of a file."""
+    peer, engine, found = quip(xml), ours(xml, 1), []
+    for frame in read(path, ":"):
+        first, second = (f(frame.positions, frame.numbers, frame.cell.array) for f in (peer, engine))
+        one, *arrays = (np.abs(np.subtract(a, b)).max() for a, b in zip(first, second, strict=True))
+        found.append([one / len(frame), *arrays])
+    energy, force, stress = np.max(found, axis=0)
+    print(f"{name:12s} {len(found)} structures: {energy:.1e} eV/atom, {force:.1e} eV/Å, {stress:.1e} eV/Å³", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--xml", type=Path, nargs="+", default=[], help="GAP potentials of silicon")
     parser.add_argument("--train", type=Path, help="structures of silicon with energies, forces and stresses")
     parser.add_argument("--frames", type=int, default=50, help="of them, evenly spread")
     parser.add_argument("--folder", type=Path, default=Path("gap_quip"), help="for what gap_fit makes")
+    parser.add_argument("--structures", type=Path, help="show only differences over these")
     parser.add_argument("--atoms", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=7, help="evaluations by QUIP")
     parser.add_argument("--inner", type=int, default=5, help="evaluations here for each of them")
@@ -147,6 +160,10 @@ def main():
         for name, (zeta, l_max) in MODELS.items():
             place = (arguments.folder / name).resolve()
             files[name] = fit(arguments.train, place, zeta, l_max, arguments.frames)
+    if arguments.structures:
+        for name, path in files.items():
+            differences(name, path, arguments.structures)
+        return
     print("µs an atom, ratio, gain of a second thread; largest differences in eV/atom, eV/Å and eV/Å³")
     print("model         atoms      QUIP     ours   ratio  2 thr.     energy     force    stress")
     for name, path in files.items():
