@@ -211,8 +211,15 @@ REFUSED = {
     "exponents": (lambda: [_pair_with("n_exponents=2")], {}, "n_exponents='2'; this option is not"),
     "tails": (lambda: [_pair_with("tail_exponent=-6")], {}, "tail_exponent='-6'; this option is not"),
     "molecules": (lambda: [_pair_with("resid_name=res only_inter=T")], {}, "resid_name='res'; this option"),
-    "no transition": (lambda: [pair(_rng(), width=0)], {}, "lengths above zero"),
-    "a pair too far": (lambda: [pair(_rng(), cutoff=1e6)], {}, "lengths above zero and a cutoff below 100"),
+    "no transition": (lambda: [pair(_rng(), width=0)], {}, "transition width 0 Å"),
+    "a pair too far": (lambda: [pair(_rng(), cutoff=1e6)], {}, "a cutoff above zero and below 100 Å"),
+    "a step": (lambda: [pair(_rng(), width=1e-7)], {}, "transition width 1e-07 Å .* the others at least 0.002 of it"),
+    "a needle": (lambda: [pair(_rng(), theta=1e-200)], {}, "theta 1e-200 Å; .* the others at least 0.002 of it"),
+    "far too much energy": (
+        lambda: [Descriptor("distance_2b cutoff=4", np.ones((2, 1)), np.full(2, 1e300), theta=1.0)],
+        {},
+        "coefficients of 9.8e.299 eV in all, which no potential has",
+    ),
     "permutations": (lambda: _wrong(soap_text(), n_permutations=2), {}, "n_permutations .* is 2; more than 1"),
     "not sparsified": (lambda: _wrong(soap_text(), sparsified="F"), {}, "is not sparsified"),
     "no delta": (lambda: _wrong(soap_text(), signal_variance=None), {}, "lacks the attribute 'signal_variance'"),
@@ -395,3 +402,9 @@ def test_command_asks_for_elements_and_warns_of_what_it_skips(tmp_path, capsys):
     assert "Sillicon was given" in capsys.readouterr().err
     assert main(["convert", str(path), model, "--energy-unit", "eV"]) == 2
     assert "--energy-unit has no meaning here" in capsys.readouterr().err
+
+
+def test_command_warns_of_pairs_that_vary_too_fast(tmp_path, capsys):
+    path = write_gap(tmp_path, [pair(_rng(), width=0.03)], E0)
+    assert main(["convert", str(path), str(tmp_path / "m.safetensors")]) == 0
+    assert "vary too fast to be kept exactly" in capsys.readouterr().err

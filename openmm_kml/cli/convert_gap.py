@@ -2,6 +2,8 @@
 
 from openmm_kml.cli.common import warn
 
+_EXACT_ENERGY, _EXACT_FORCE = 1e-10, 1e-8  # eV, eV/Å: what is beyond is worth a warning
+
 
 def convert(args):
     """Return weights, report and a text for the reader."""
@@ -28,6 +30,8 @@ def convert(args):
     if report["pair_error"]:
         energy, force = report["pair_error"]["energy"], report["pair_error"]["force"]
         lines.append(f"  pair energies as splines, within {energy:.1e} eV and {force:.1e} eV/Å a pair")
+        if energy > _EXACT_ENERGY or force > _EXACT_FORCE:
+            warn(f"pair energies vary too fast to be kept exactly: they are off by up to {force:.1e} eV/Å")
     return weights, report, "\n".join(lines)
 
 

@@ -38,6 +38,8 @@ FIRST_SPACING = 2e-3  # Å
 MAX_INTERVALS = 20_000
 MAX_ENERGY_ERROR = 1e-11  # eV a pair: some 40 neighbors make 4e-10 eV an atom when all errors have one sign
 MAX_FORCE_ERROR = 5e-9  # eV/Å
+MIN_LENGTH = 2e-3  # of the cutoff: what is shorter cannot be resolved by so many intervals
+MAX_ENERGY = 1e30  # eV
 _BLOCK = 4096  # distances at a time
 
 
@@ -112,14 +114,17 @@ def named_elements(words):
 
 
 def pair_function(words, coordinates):
-    """Return the `PairFunction` of one descriptor; `DataError` names a length that is out of range."""
+    """Return the `PairFunction` of one descriptor; `DataError` names a number that is out of range."""
     cutoff, width = words.float("cutoff"), words.float("cutoff_transition_width", "0.5")
     theta = float(coordinates.theta[0])
-    if not (0 < cutoff < MAX_CUTOFF and width > 0 and theta > 0):
+    if not (0 < cutoff < MAX_CUTOFF and width > 0 and min(width, theta) >= MIN_LENGTH * cutoff):
         raise DataError(
-            f"{words.where} has cutoff {cutoff:g} Å, transition width {width:g} Å and theta {theta:g} Å; lengths above "
-            f"zero and a cutoff below {MAX_CUTOFF:g} Å are expected"
+            f"{words.where} has cutoff {cutoff:g} Å, transition width {width:g} Å and theta {theta:g} Å; a cutoff "
+            f"above zero and below {MAX_CUTOFF:g} Å, and the others at least {MIN_LENGTH:g} of it, are expected"
         )
+    scale = float(np.abs(coordinates.coefficients).sum()) * max(abs(coordinates.delta), abs(coordinates.mean)) ** 2
+    if not scale < MAX_ENERGY:
+        raise DataError(f"{words.where} has coefficients of {scale:.1e} eV in all, which no potential has")
     elements = tuple(words.elements(key)[0] for key in ("z1", "z2"))
     weights = coordinates.coefficients.astype(np.longdouble)
     return PairFunction(
