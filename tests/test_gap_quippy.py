@@ -151,6 +151,7 @@ RANDOM = {
     "decay without rate": {"cutoff_dexp": 2, "cutoff_scale": 2.5, "cutoff_rate": 0},
     "2015": {"version": 1425000000},
     "2014": {"version": 1400000000},
+    "before versions": {"version": 0},
     "means": {"mean": 0.5},
     "a long tail of the basis": {"basis_error_exponent": 6, "n_max": 5},
 }
@@ -159,7 +160,7 @@ RANDOM = {
 @pytest.mark.parametrize("case", RANDOM)
 def test_random_models_of_every_age_are_equal_to_quip(tmp_path, case):
     options = RANDOM[case]
-    xml = write_gap(tmp_path, _random(**options), E0, options.get("version", NEW))
+    xml = write_gap(tmp_path, _random(**options), E0, options.get("version", NEW) or None)
     assert_equal_to_quip(xml, SILICA, SOME)
 
 
