@@ -164,6 +164,17 @@ def test_random_models_of_every_age_are_equal_to_quip(tmp_path, case):
     assert_equal_to_quip(xml, SILICA, SOME)
 
 
+@pytest.mark.parametrize("form", ["text", "slices"])
+def test_sparse_points_inside_the_xml_are_read_as_quip_does(tmp_path, form):
+    xml = write_gap(tmp_path, [*_random(), pair(np.random.default_rng(9), 8, 14)], E0, form=form)
+    assert_equal_to_quip(xml, SILICA, SOME)
+
+
+def test_e0_for_all_elements_is_read_as_quip_does(tmp_path):
+    xml = write_gap(tmp_path, _random(), {14: -7.0}, data='do_core="F" e0="-2.5"')
+    assert_equal_to_quip(xml, SILICA, SOME)
+
+
 def test_pairs_that_add_up_are_equal_to_quip(tmp_path):
     rng = np.random.default_rng(9)
     pairs = [pair(rng, 8, 14), pair(rng, 14, 14, mean=0.3), pair(rng, 8, 0), pair(rng, 0, 0, cutoff=3.1)]
