@@ -107,6 +107,16 @@ def test_provenance_says_where_the_model_comes_from(tmp_path):
     assert source["file_digest"].startswith("sha256:")
 
 
+def test_training_data_inside_the_xml_are_passed_over(tmp_path):
+    path = write_gap(tmp_path, _both(), E0)
+    expected = to_bytes(convert_gap(path))
+    lines = "Si 1.0 2.0 3.0\n" * 100_000 + "x" * 2_000_000
+    _edit(path, "</GAP_params>", f"<XYZ_data><![CDATA[{lines}]]></XYZ_data></GAP_params>")
+    weights = convert_gap(path)
+    assert weights.provenance["converted_from"]["command_line"] == "at_file=x.xyz gap={a < b}"
+    assert len(to_bytes(weights)) == len(expected)  # only the digest of the XML differs
+
+
 def test_numbers_of_fortran_are_read():
     texts = (".5", "-1.", "+2.5E-003", "1.5D+01", "0.25d2", "0.5-101", "1.0+002", "7")
     values = (0.5, -1.0, 2.5e-3, 15.0, 25.0, 0.5e-101, 100.0, 7.0)

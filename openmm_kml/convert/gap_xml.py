@@ -82,7 +82,7 @@ class _Reader:
         parser.CharacterDataHandler = self.characters
         parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = self.refuse_declaration
         parser.ExternalEntityRefHandler = self.refuse_declaration
-        self.parser, fed = parser, 0
+        fed = 0
         try:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
