@@ -98,8 +98,8 @@ def _soap_table():
     }
 
 
-LOCAL_MODELS = _table()
 SOAP_MODELS = _soap_table()
+LOCAL_MODELS = _table() | SOAP_MODELS
 
 
 def diamond(a=4.6, repeat=1):

@@ -279,7 +279,7 @@ def test_forces_and_virial_are_derivatives_of_the_energy(model, structure):
     def evaluate(r, box=cell):
         return reference.evaluate_structure(weights, r, numbers, box, pbc)
 
-    check_forces(evaluate, positions, TOLERANCE)
+    check_forces(evaluate, positions, TOLERANCE, STEP)
     energy, _, virial, atomic = evaluate(positions)
     assert atomic.sum() == pytest.approx(energy, abs=1e-12)
     scale = np.abs(virial).max()
