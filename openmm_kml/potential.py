@@ -10,7 +10,7 @@ from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine
 from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
-from openmm_kml.term_descriptions import describe_term
+from openmm_kml.term_descriptions import describe_terms
 
 
 class Evaluation(NamedTuple):
@@ -241,7 +241,7 @@ class KernelPotential:
             }
         return atoms | {
             "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
-            "terms": [describe_term(term, weights.elements) for term in weights.terms],
+            "terms": describe_terms(weights, self._engine),
             "instruction_set": self._engine.instruction_set,
             "file_size": len(self._data),
             "provenance": weights.provenance,

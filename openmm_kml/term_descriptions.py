@@ -25,6 +25,25 @@ def describe_term(term, elements=None):
     return described
 
 
+def describe_terms(weights, engine):
+    """Return `describe_term` of all terms, and of soap terms how the engine evaluates them.
+
+    Parameters
+    ----------
+    weights : openmm_kml.weights.Weights
+    engine : openmm_kml._engine.Engine
+        Of the same file.
+    """
+    evaluated = iter(engine.describe_terms())  # of the soap terms, in the order of the file
+    described = []
+    for term in weights.terms:
+        description = describe_term(term, weights.elements)
+        if term.kind == "soap":
+            description["engine"] = {name: value for name, value in next(evaluated).items() if name not in description}
+        described.append(description)
+    return described
+
+
 def _describe_gdml(term):
     return {
         "kind": term.kind,

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from local_models import SOAP_MODELS
+from local_models import SILICON, SOAP_MODELS, random_soap, random_spline2
 
 from openmm_kml.cli.entry import main
 from openmm_kml.plots_nbody import pair_energy
+from openmm_kml.potential import KernelPotential
 from openmm_kml.term_descriptions import describe_term
-from openmm_kml.weights import SoapTerm, save
+from openmm_kml.weights import SoapTerm, Weights, save, to_bytes
 
 
 @pytest.mark.parametrize("name", SOAP_MODELS)
@@ -25,6 +26,10 @@ def test_info_names_what_a_term_holds(name, tmp_path, capsys):
             assert (said["n_max"], said["l_max"]) == (term.n_radial, term.n_angular - 1)
             assert (said["n_sparse"], said["dimension"]) == term.sparse_points.shape
             assert f"{term.n_sparse} sparse points, zeta {term.zeta:g}" in printed
+            engine = said["engine"]
+            assert engine["form"] == ("linear" if name == "raw soap" else "sum")
+            assert 0 < engine["reduced_dimension"] <= term.dimension
+            assert f"{engine['reduced_dimension']} entries" in printed
             assert ("not normalized" in printed) == (not term.normalize)
             assert ("diagonal in n" in printed) == term.diagonal_radial
 
@@ -33,6 +38,18 @@ def test_energy_of_pairs_is_drawn(tmp_path):
     save(SOAP_MODELS["smallest soap"], tmp_path / "m.safetensors")
     assert main(["info", str(tmp_path / "m.safetensors"), "--plot", str(tmp_path / "p.png")]) == 0
     assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+def test_potential_says_how_its_terms_are_evaluated():
+    """Zeta 2 with many sparse points is a quadratic form; terms stand in the order of the file."""
+    rng = np.random.default_rng(1)
+    terms = (random_soap(SILICON, rng, 4.0), random_spline2(1, rng), random_soap(SILICON, rng, 2.0, n_sparse=300))
+    potential = KernelPotential.from_bytes(to_bytes(Weights(elements=SILICON, terms=terms)))
+    first, second, third = potential.info()["terms"]
+    assert (first["kind"], second["kind"], third["kind"]) == ("soap", "spline2", "soap")
+    assert (first["zeta"], first["engine"]["form"], third["engine"]["form"]) == (4.0, "sum", "quadratic")
+    assert "engine" not in second
+    json.dumps(potential.info())
 
 
 def test_channels_and_centers_go_by_their_symbols():

@@ -3,6 +3,11 @@
 from openmm_kml.cli.common import print_table, write_json
 
 _ROWS = 12  # of the table of f2
+_FORMS = {
+    "sum": "a sum over sparse points",
+    "quadratic": "a quadratic form, whatever the number of sparse points",
+    "linear": "a linear form, whatever the number of sparse points",
+}
 
 
 def info_of_local(args, weights):
@@ -15,7 +20,7 @@ def info_of_local(args, weights):
         "bytes": args.model.stat().st_size,
         "elements": [symbol(z) for z in weights.elements],
         "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
-        "terms": [_describe(term, weights.elements) for term in weights.terms],
+        "terms": _describe_all(weights),
         "pair_energies": _pair_table(weights),
         "provenance": weights.provenance,
     }
@@ -29,14 +34,25 @@ def info_of_local(args, weights):
     print_provenance(report["provenance"])
 
 
+def _describe_all(weights):
+    from dataclasses import replace
+
+    from openmm_kml._engine import Engine
+    from openmm_kml.term_descriptions import describe_terms
+    from openmm_kml.weights import to_bytes
+
+    engine = Engine(to_bytes(replace(weights, baseline=None)))  # it evaluates nothing here
+    described = describe_terms(weights, engine)
+    return [
+        said if term.kind == "soap" else _describe(term, weights.elements)
+        for term, said in zip(weights.terms, described, strict=True)
+    ]
+
+
 def _describe(term, elements):
     from openmm_kml.elements import symbol
     from openmm_kml.local_terms import RepulsionTerm, Spline3Term
-    from openmm_kml.soap_term import SoapTerm
-    from openmm_kml.term_descriptions import describe_term
 
-    if isinstance(term, SoapTerm):
-        return describe_term(term, elements)
     if isinstance(term, RepulsionTerm):
         pairs = [f"{symbol(a)}-{symbol(b)}" for k, a in enumerate(elements) for b in elements[k:]]
         return {"kind": term.kind, "switch": dict(zip(pairs, term.switch.tolist(), strict=True))}
@@ -104,3 +120,9 @@ def _print_soap(term):
     print(f"                  n_max {term['n_max']}, l_max {term['l_max']}, σ {term['atom_sigma']:g} Å, ", end="")
     print(", ".join([f"{term['dimension']} entries", *kinds]))
     print(f"                  {term['n_sparse']} sparse points, zeta {term['zeta']:g}")
+    engine = term["engine"]
+    print(f"                  evaluated as {_FORMS[engine['form']]}, {engine['reduced_dimension']} entries;")
+    operations = engine["kernel_operations"] + engine["other_operations"]
+    print(
+        f"                  some {operations:.2g} operations an atom, {engine['kernel_operations']:.2g} of the kernel"
+    )
