@@ -212,8 +212,8 @@ void Soap::set_ranks(const SoapTerm& term, SoapPurpose purpose, Preparation& wor
                     weight * 2 * std::fabs(point[q * L1 + l]) * work.reach[l * N + n] * work.reach[l * N + m];
             }
     }
-    // As much as rounding does to the sum over sparse points anyway.
-    const double limit = term.normalize ? std::max(1e-11, 1e-15 * all) : 1e-14 * all;
+    // The estimate adds absolute values; what is neglected turns out a hundred times smaller, as much as rounding does.
+    const double limit = 1e-14 * all;
     for (size_t l = 0; l < L1; ++l)
         while (rank[l] > 1) {
             const double next = energy[l * N + size_t(rank[l]) - 1];
@@ -259,18 +259,24 @@ void Soap::set_layout(const SoapTerm& term) {
 }
 
 void Soap::set_radial(const SoapTerm& term, const Preparation& work) {
-    const size_t N = size_t(term.n_radial), F = size_t(tables.n_functions), nodes = work.nodes.n_intervals + 1;
-    radial.assign(nodes * 4 * F, 0.0);
-    for (size_t k = 0; k < nodes; ++k)
-        for (size_t l = 0; l < size_t(term.n_angular); ++l) {
-            const double *V = work.rotation.data() + l * N * N, *from = work.nodes.at(k, l);
-            for (size_t d = 0; d < 4; ++d)
-                for (size_t n = 0; n < size_t(rank[l]); ++n) {
-                    long double sum = 0;
-                    for (size_t m = 0; m < N; ++m)
-                        sum += static_cast<long double>(from[d * N + m]) * V[m * N + n];
-                    radial[(k * 4 + d) * F + size_t(first[l]) + n] = double(sum);
-                }
+    const size_t N = size_t(term.n_radial), F = size_t(tables.n_functions), margin = RadialNodes::margin;
+    const size_t last = work.nodes.n_intervals + margin, rows = work.nodes.n_intervals + 7;
+    radial.assign(rows * F, 0.0);
+    const SplineFilter filter(margin + last + 1);
+    std::vector<long double> values(margin + last + 1);
+    for (size_t l = 0; l < size_t(term.n_angular); ++l)
+        for (size_t n = 0; n < size_t(rank[l]); ++n) {
+            for (size_t k = 0; k <= last; ++k) {
+                long double sum = 0;
+                for (size_t m = 0; m < N; ++m)
+                    sum += static_cast<long double>(work.nodes.at(k, l)[m]) * work.rotation[(l * N + m) * N + n];
+                values[margin + k] = sum;
+                if (k <= margin) // as polynomials in r, they are even or odd
+                    values[margin - k] = l % 2 ? -sum : sum;
+            }
+            filter.solve(values);
+            for (size_t k = 0; k < rows; ++k)
+                radial[k * F + size_t(first[l]) + n] = double(values[margin - 3 + k]);
         }
     tables.n_intervals = int(work.nodes.n_intervals);
     tables.inverse_spacing = 1 / work.nodes.spacing;
@@ -324,7 +330,7 @@ void Soap::set_elements(const SoapTerm& term, const Preparation& work) {
 
 void Soap::set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparation& work) {
     const size_t M = size_t(term.n_sparse), D = size_t(tables.dimension), rows = whole_lines(M);
-    const size_t L1 = size_t(term.n_angular), N = size_t(term.n_radial), C = size_t(term.n_channels);
+    const size_t L1 = size_t(term.n_angular), N = size_t(term.n_radial);
     summary.dimension = term.dimension, summary.n_sparse = term.n_sparse;
     // Half of a second cache of one megabyte, and weights that fit into the first one.
     tables.block_rows = std::max<long>(8, std::min<long>(128, (1 << 16) / tables.dimension / 8 * 8));
@@ -400,8 +406,9 @@ void Soap::summarize(const SoapTerm& term) {
     const double D = double(summary.reduced_dimension), M = double(term.n_sparse), neighbors = 30;
     summary.form = tables.form;
     summary.ranks = rank;
-    summary.kernel_operations = tables.form == SoapForm::sum ? 4 * D * M : tables.form == SoapForm::quadratic ? 2 * D * D
-                                                                                                              : 4 * D;
+    summary.kernel_operations = tables.form == SoapForm::sum         ? 4 * D * M
+                                : tables.form == SoapForm::quadratic ? 2 * D * D
+                                                                     : 4 * D;
     double sums = 0, power = 0;
     for (int l = 0; l < tables.n_angular; ++l) {
         const double kept = rank[size_t(l)], K = kept * tables.n_channels, rows = 2 * l + 1;

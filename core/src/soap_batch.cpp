@@ -51,7 +51,9 @@ std::vector<SoapCenter>& SoapBatch::centers(const Soap& term) {
         who.push_back(k);
         block.push_back({one.element,
                          {one.n, x.data() + s, y.data() + s, z.data() + s, square.data() + s, elements.data() + s},
-                         nullptr, 0, {}});
+                         nullptr,
+                         0,
+                         {}});
     }
     return block;
 }
@@ -85,8 +87,8 @@ bool SoapBatch::evaluate(const Soap& term) {
 }
 
 double SoapBatch::memory() const {
-    const size_t doubles = x.capacity() + y.capacity() + z.capacity() + square.capacity() + gradients.capacity() +
-                           own_scratch.capacity();
+    const size_t doubles =
+        x.capacity() + y.capacity() + z.capacity() + square.capacity() + gradients.capacity() + own_scratch.capacity();
     return double(doubles) * sizeof(double) + double(places.capacity() + elements.capacity()) * sizeof(int);
 }
 

@@ -9,9 +9,9 @@ namespace {
 
 /** Memory for one chunk of neighbors. */
 struct ChunkMemory {
-    double* radial;    // (soap_chunk, n_functions + 8)
-    double* slope;     // (W, n_functions): only on the way back
-    double* across;    // (n_functions, W): radial functions with lanes over neighbors
+    double* radial; // (soap_chunk, n_functions + 8)
+    double* slope;  // (W, n_functions): only on the way back
+    double* across; // (n_functions, W): radial functions with lanes over neighbors
     double* across_slope;
     double* harmonics; // ((L + 1)², soap_chunk)
     double* sums;      // (n_coefficients): of one element
@@ -38,69 +38,58 @@ long chunk_memory_size(const SoapTables& tables) {
 }
 
 /**
- * Weights of value, h f', h² f''/2, h³ f'''/6 at both ends of the interval in f(t) (Hermite interpolation of degree 7) for W
- * neighbors, times the cutoff function; with `Slopes` also those of the derivative by r.
+ * The eight B-splines of degree 7 (times 7!) for W neighbors, times the cutoff function, by the recursion of Cox and de
+ * Boor; with `Slopes` also the weights of the derivative by r.
  */
 template <bool Slopes>
 KML_INLINE void radial_weights(const Neighborhood& hood, int k, double inverse_spacing, double* weights) {
-    const R t = load<W>(hood.fraction + k), f = load<W>(hood.cutoff + k), s = 1.0 - t;
-    const R t2 = t * t, s2 = s * s, t3 = t2 * t, s3 = s2 * s, t4 = t2 * t2, s4 = s2 * s2;
-    const R value[8] = {s4 * (1.0 + t * (4.0 + t * (10.0 + t * 20.0))),
-                        s4 * t * (1.0 + t * (4.0 + t * 10.0)),
-                        s4 * t2 * (1.0 + 4.0 * t),
-                        s4 * t3,
-                        t4 * (1.0 + s * (4.0 + s * (10.0 + s * 20.0))),
-                        -t4 * s * (1.0 + s * (4.0 + s * 10.0)),
-                        t4 * s2 * (1.0 + 4.0 * s),
-                        -t4 * s3};
-    KML_UNROLL for (int i = 0; i < 8; ++i) store<W>(weights + i * W, value[i] * f);
+    const R t = load<W>(hood.fraction + k), s = 1.0 - t, f = load<W>(hood.cutoff + k);
+    R b[8] = {s, t}, below[7];
+    KML_UNROLL for (int d = 2; d <= 7; ++d) {
+        if (d == 7) {
+            KML_UNROLL for (int j = 0; j < 7; ++j) below[j] = b[j];
+        }
+        b[d] = t * b[d - 1];
+        KML_UNROLL for (int j = d - 1; j > 0; --j) b[j] = (t + double(d - j)) * b[j - 1] + (s + double(j)) * b[j];
+        b[0] = s * b[0];
+    }
+    KML_UNROLL for (int i = 0; i < 8; ++i) store<W>(weights + i * W, b[i] * f);
     if constexpr (Slopes) {
-        const R g = f * inverse_spacing, df = load<W>(hood.slope + k), first = -140.0 * t3 * s3;
-        const R by_t[8] = {first,
-                           s3 * (1.0 + t * (3.0 + t * (6.0 - t * 70.0))),
-                           2.0 * t * s3 * (1.0 + t * (3.0 - t * 14.0)),
-                           t2 * s3 * (3.0 - 7.0 * t),
-                           -first,
-                           t3 * (1.0 + s * (3.0 + s * (6.0 - s * 70.0))),
-                           -2.0 * s * t3 * (1.0 + s * (3.0 - s * 14.0)),
-                           s2 * t3 * (3.0 - 7.0 * s)};
-        KML_UNROLL for (int i = 0; i < 8; ++i) store<W>(weights + (8 + i) * W, by_t[i] * g + value[i] * df);
+        const R g = f * (7 * inverse_spacing), df = load<W>(hood.slope + k);
+        KML_UNROLL for (int i = 0; i < 8; ++i) {
+            const R by_t = i == 0 ? -below[0] : i == 7 ? below[6] : below[i - 1] - below[i];
+            store<W>(weights + (8 + i) * W, by_t * g + b[i] * df);
+        }
     }
 }
 
-/** Radial functions of the neighbors k <= . < k + W into rows of memory.radial from `at` on, their slopes into memory.slope. */
+/** Radial functions of the neighbors k <= . < k + W into rows of memory.radial from `at` on, their slopes into
+ * memory.slope. */
 template <bool Slopes>
 KML_INLINE void radial_rows(const SoapTables& tables, const Neighborhood& hood, int k, int at, ChunkMemory& memory) {
     alignas(64) double weights[16 * W];
     radial_weights<Slopes>(hood, k, tables.inverse_spacing, weights);
     const long F = tables.n_functions;
     for (int q = 0; q < W; ++q) {
-        const double* table = tables.radial + long(hood.interval[k + q]) * 4 * F;
+        const double* table = tables.radial + long(hood.interval[k + q]) * F;
         double *values = memory.radial + (at + q) * (F + 8), *slopes = memory.slope + q * F;
         R w[8], d[8];
-        KML_UNROLL for (int i = 0; i < 8; ++i) w[i] = broadcast<W>(weights[i * W + q]);
-        if constexpr (Slopes) KML_UNROLL
-            for (int i = 0; i < 8; ++i)
-                d[i] = broadcast<W>(weights[(8 + i) * W + q]);
-        for (long v = 0; v < F; v += W) {
-            R a = w[0] * load<W>(table + v), b = w[4] * load<W>(table + 4 * F + v);
-            R da = {}, db = {};
-            if constexpr (Slopes) {
-                da = d[0] * load<W>(table + v);
-                db = d[4] * load<W>(table + 4 * F + v);
-            }
-            KML_UNROLL for (int i = 1; i < 4; ++i) {
-                const R low = load<W>(table + i * F + v), high = load<W>(table + (4 + i) * F + v);
-                a += w[i] * low;
-                b += w[4 + i] * high;
-                if constexpr (Slopes) {
-                    da += d[i] * low;
-                    db += d[4 + i] * high;
-                }
-            }
-            store<W>(values + v, a + b);
+        KML_UNROLL for (int i = 0; i < 8; ++i) {
+            w[i] = broadcast<W>(weights[i * W + q]);
             if constexpr (Slopes)
-                store<W>(slopes + v, da + db);
+                d[i] = broadcast<W>(weights[(8 + i) * W + q]);
+        }
+        for (long v = 0; v < F; v += W) {
+            R a[2] = {}, da[2] = {};
+            KML_UNROLL for (int i = 0; i < 8; ++i) {
+                const R c = load<W>(table + i * F + v);
+                a[i % 2] += w[i] * c;
+                if constexpr (Slopes)
+                    da[i % 2] += d[i] * c;
+            }
+            store<W>(values + v, a[0] + a[1]);
+            if constexpr (Slopes)
+                store<W>(slopes + v, da[0] + da[1]);
         }
     }
 }
@@ -116,8 +105,8 @@ KML_INLINE void turn(const double* from, long stride, long n, double* to) {
 }
 
 /**
- * Unnormalized real solid harmonics on the unit sphere, H_lm = r^l P_l^m e^{imφ}/(l + m)! without the sign (-1)^m: cosines at
- * l² + l + m, sines at l² + l - m, for V vectors of neighbors.
+ * Unnormalized real solid harmonics on the unit sphere, H_lm = r^l P_l^m e^{imφ}/(l + m)! without the sign (-1)^m:
+ * cosines at l² + l + m, sines at l² + l - m, for V vectors of neighbors.
  */
 template <int V>
 KML_INLINE void harmonics(int n_angular, const double* recursion, const double* const xyz[3], double* H) {
@@ -282,7 +271,8 @@ const double* element_gradient(const SoapTables& tables, int element, const doub
     for (long k = 0; k < all; k += W) {
         R sum = {};
         for (int channel = 0; channel < tables.n_channels; ++channel)
-            sum += tables.species_weights[element * tables.n_channels + channel] * load<W>(gradient + channel * all + k);
+            sum +=
+                tables.species_weights[element * tables.n_channels + channel] * load<W>(gradient + channel * all + k);
         store<W>(memory.sums + k, sum);
     }
     return memory.sums;
@@ -360,14 +350,14 @@ KML_INLINE void back_to_neighbors(const SoapTables& tables, const Neighborhood& 
         const long width = round_up(rank, 8);
         int r = 0;
         for (; r + 4 <= rows; r += 4)
-            radial += back_rows<4>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk,
-                                   memory.angular + r * W);
+            radial +=
+                back_rows<4>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk, memory.angular + r * W);
         if (rows - r == 3)
-            radial += back_rows<3>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk,
-                                   memory.angular + r * W);
+            radial +=
+                back_rows<3>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk, memory.angular + r * W);
         else
-            radial += back_rows<1>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk,
-                                   memory.angular + r * W);
+            radial +=
+                back_rows<1>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk, memory.angular + r * W);
         if (l > 0)
             add_gradient(l, memory.angular, H + ((l - 1) * (l - 1) + l - 1) * soap_chunk, sums);
     }

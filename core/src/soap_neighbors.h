@@ -27,10 +27,10 @@ struct Arena {
 
 /** Those that count, padded to whole vectors after each element by neighbors whose cutoff function is zero. */
 struct Neighborhood {
-    double *x, *y, *z, *inverse;                   // unit vectors, 1/r
-    double *interval, *fraction, *cutoff, *slope;  // of the radial table; F(r) and F'(r)
-    int* place;                                    // among the given neighbors, -1 for padding
-    int* begin;                                    // (n_elements + 1)
+    double *x, *y, *z, *inverse;                  // unit vectors, 1/r
+    double *interval, *fraction, *cutoff, *slope; // of the radial table; F(r) and F'(r)
+    int* place;                                   // among the given neighbors, -1 for padding
+    int* begin;                                   // (n_elements + 1)
 };
 
 /** Padded length that n neighbors can have. */
@@ -85,14 +85,27 @@ KML_INLINE void cos_sin_pi(R x, R& cosine, R& sine) {
     const R y = (x - 0.5) * 3.14159265358979323846, y2 = y * y;
     R s = broadcast<W>(-1.0 / 51090942171709440000.0), c = broadcast<W>(-1.0 / 1124000727777607680000.0);
     s = s * -1.0; // +y^21/21!
-    const double odd[] = {-1.0 / 121645100408832000.0, 1.0 / 355687428096000.0, -1.0 / 1307674368000.0,
-                          1.0 / 6227020800.0,          -1.0 / 39916800.0,       1.0 / 362880.0,
-                          -1.0 / 5040.0,               1.0 / 120.0,             -1.0 / 6.0,
+    const double odd[] = {-1.0 / 121645100408832000.0,
+                          1.0 / 355687428096000.0,
+                          -1.0 / 1307674368000.0,
+                          1.0 / 6227020800.0,
+                          -1.0 / 39916800.0,
+                          1.0 / 362880.0,
+                          -1.0 / 5040.0,
+                          1.0 / 120.0,
+                          -1.0 / 6.0,
                           1.0};
-    const double even[] = {1.0 / 2432902008176640000.0, -1.0 / 6402373705728000.0, 1.0 / 20922789888000.0,
-                           -1.0 / 87178291200.0,        1.0 / 479001600.0,         -1.0 / 3628800.0,
-                           1.0 / 40320.0,               -1.0 / 720.0,              1.0 / 24.0,
-                           -0.5,                        1.0};
+    const double even[] = {1.0 / 2432902008176640000.0,
+                           -1.0 / 6402373705728000.0,
+                           1.0 / 20922789888000.0,
+                           -1.0 / 87178291200.0,
+                           1.0 / 479001600.0,
+                           -1.0 / 3628800.0,
+                           1.0 / 40320.0,
+                           -1.0 / 720.0,
+                           1.0 / 24.0,
+                           -0.5,
+                           1.0};
     KML_UNROLL for (int k = 0; k < 10; ++k) s = s * y2 + odd[k];
     KML_UNROLL for (int k = 0; k < 11; ++k) c = c * y2 + even[k];
     cosine = -(s * y);

@@ -52,59 +52,61 @@ std::vector<long double> scaled_bessel(long double x, size_t most) {
     return i;
 }
 
-/**
- * g_l(r) = exp(-α (r² + q²)) i_l(2 α r q) and its derivatives, (4, L + 4), of which the first L + 4 - d are set.
- *
- * With i_l' = (l i_(l-1) + (l + 1) i_(l+1))/(2l + 1) nothing is divided by r, and all is accurate down to r = 0.
- */
-static void gaussian_derivatives(long double alpha, long double r, long double q, size_t L, long double* g) {
-    const size_t n = L + 4;
-    const long double exponent = alpha * (r - q) * (r - q), s = 2 * alpha * q;
-    std::fill(g, g + 4 * n, 0.0L);
-    if (exponent > 11000)
-        return; // smaller than the smallest number
-    const long double scale = std::exp(-exponent);
-    const std::vector<long double> bessel = scaled_bessel(s * r, n - 1);
-    for (size_t l = 0; l < n; ++l)
-        g[l] = scale * bessel[l];
-    for (size_t d = 1; d < 4; ++d)
-        for (size_t l = 0; l + d < n; ++l) {
-            const long double* below = g + (d - 1) * n;
-            const long double order = static_cast<long double>(l);
-            const long double neighbors =
-                ((l > 0 ? order * below[l - 1] : 0.0L) + (order + 1) * below[l + 1]) / (2 * order + 1);
-            long double value = -2 * alpha * r * below[l] + s * neighbors;
-            if (d > 1) // of the factor r
-                value -= 2 * alpha * static_cast<long double>(d - 1) * g[(d - 2) * n + l];
-            g[d * n + l] = value;
+SplineFilter::SplineFilter(size_t n) : diagonal(n), below(3 * n) {
+    static const long double band[4] = {2416, 1191, 120, 1}; // 7! times the B-spline at 0, 1, 2, 3
+    for (size_t i = 0; i < n; ++i) {
+        // Row i of L, from the left: L_ij = (A_ij - Σ_k L_ik D_k L_jk) / D_j.
+        long double* row = below.data() + 3 * i;
+        long double rest = band[0];
+        for (size_t m = std::min<size_t>(3, i); m > 0; --m) {
+            const size_t j = i - m;
+            long double value = band[m];
+            for (size_t q = m + 1; q <= std::min<size_t>(3, i); ++q)
+                value -= row[q - 1] * diagonal[i - q] * below[3 * j + q - m - 1];
+            row[m - 1] = value / diagonal[j];
+            rest -= row[m - 1] * row[m - 1] * diagonal[j];
         }
+        diagonal[i] = rest;
+    }
+}
+
+void SplineFilter::solve(std::vector<long double>& values) const {
+    const size_t n = diagonal.size();
+    for (size_t i = 0; i < n; ++i)
+        for (size_t m = 1; m <= std::min<size_t>(3, i); ++m)
+            values[i] -= below[3 * i + m - 1] * values[i - m];
+    for (size_t i = n; i-- > 0;) {
+        values[i] /= diagonal[i];
+        for (size_t m = 1; m <= 3 && i + m < n; ++m)
+            values[i] -= below[3 * (i + m) + m - 1] * values[i + m];
+    }
 }
 
 RadialNodes radial_nodes(const SoapTerm& term) {
-    // With h = σ/12 the error of the interpolation is some 1e-14 of the functions, and 1e-12 of their slopes.
+    // With h = σ/20 the error of the splines is some 1e-14 of the functions, and 1e-12 of their slopes.
     RadialNodes nodes;
     nodes.n_angular = size_t(term.n_angular), nodes.n_radial = size_t(term.n_radial);
-    nodes.n_intervals = size_t(std::ceil(12 * term.cutoff / term.atom_sigma));
+    nodes.n_intervals = size_t(std::ceil(20 * term.cutoff / term.atom_sigma));
     nodes.spacing = term.cutoff / double(nodes.n_intervals);
-    const size_t L = nodes.n_angular - 1, N = nodes.n_radial, A = size_t(term.n_nodes), n = L + 4;
-    nodes.values.resize((nodes.n_intervals + 1) * (L + 1) * 4 * N);
+    const size_t L1 = nodes.n_angular, N = nodes.n_radial, A = size_t(term.n_nodes);
+    nodes.values.resize((nodes.n_intervals + RadialNodes::margin + 1) * L1 * N);
     const long double alpha = 0.5L / (static_cast<long double>(term.atom_sigma) * term.atom_sigma);
-    const long double h = nodes.spacing, scales[4] = {1, h, h * h / 2, h * h * h / 6};
-    std::vector<long double> g(4 * n), sums((L + 1) * 4 * N);
-    for (size_t k = 0; k <= nodes.n_intervals; ++k) {
+    std::vector<long double> sums(L1 * N);
+    for (size_t k = 0; k <= nodes.n_intervals + RadialNodes::margin; ++k) {
+        const long double r = static_cast<long double>(nodes.spacing) * static_cast<long double>(k);
         std::fill(sums.begin(), sums.end(), 0.0L);
-        for (size_t a = 0; a < A; ++a) {
-            gaussian_derivatives(alpha, h * static_cast<long double>(k), term.radial_nodes[a], L, g.data());
-            for (size_t l = 0; l <= L; ++l)
-                for (size_t d = 0; d < 4; ++d)
-                    for (size_t m = 0; m < N; ++m)
-                        sums[(l * 4 + d) * N + m] += g[d * n + l] * term.radial_transforms[(l * A + a) * N + m];
+        for (size_t a = 0; a < A; ++a) { // exp(-α (r² + q²)) i_l(2 α r q)
+            const long double q = term.radial_nodes[a], exponent = alpha * (r - q) * (r - q);
+            if (exponent > 11000)
+                continue; // smaller than the smallest number
+            const std::vector<long double> bessel = scaled_bessel(2 * alpha * q * r, L1);
+            const long double scale = std::exp(-exponent);
+            for (size_t l = 0; l < L1; ++l)
+                for (size_t n = 0; n < N; ++n)
+                    sums[l * N + n] += scale * bessel[l] * term.radial_transforms[(l * A + a) * N + n];
         }
-        double* out = nodes.values.data() + k * sums.size();
-        for (size_t l = 0; l <= L; ++l)
-            for (size_t d = 0; d < 4; ++d)
-                for (size_t m = 0; m < N; ++m)
-                    out[(l * 4 + d) * N + m] = double(scales[d] * sums[(l * 4 + d) * N + m]);
+        for (size_t m = 0; m < L1 * N; ++m)
+            nodes.values[k * L1 * N + m] = double(sums[m]);
     }
     return nodes;
 }

@@ -8,17 +8,29 @@
 
 namespace kml {
 
-/** Radial functions without cutoff and their first three derivatives at r = k spacing, k = 0 … n_intervals. */
+/** Radial functions without cutoff at r = k spacing, k = 0 … n_intervals + margin. */
 struct RadialNodes {
+    static constexpr size_t margin = 80; // nodes beyond the cutoff, where the ends of a spline are forgotten
     double spacing;
     size_t n_intervals, n_angular, n_radial;
-    /** (n_intervals + 1, L + 1, 4, N): f, h f', h² f''/2, h³ f'''/6 */
-    std::vector<double> values;
-    const double* at(size_t node, size_t l) const { return values.data() + (node * n_angular + l) * 4 * n_radial; }
+    std::vector<double> values; // (n_intervals + margin + 1, L + 1, N)
+    const double* at(size_t node, size_t l) const { return values.data() + (node * n_angular + l) * n_radial; }
 };
 
 /** Return the table's nodes, computed in extended precision. Throws std::bad_alloc. */
 RadialNodes radial_nodes(const SoapTerm& term);
+
+/** The spline of degree 7 through values at n nodes one apart, as coefficients of B-splines. */
+class SplineFilter {
+public:
+    explicit SplineFilter(size_t n);
+    /** Replace values by coefficients over 7!: value k is Σ_m 7! B(m) coefficient k - m; beyond the ends they are zero.
+     */
+    void solve(std::vector<long double>& values) const;
+
+private:
+    std::vector<long double> diagonal, below; // of L D Lᵀ, (n,) and (n, 3)
+};
 
 /** Return exp(-x) i_l(x) for l = 0 … most, modified spherical Bessel functions of the first kind, x >= 0. */
 std::vector<long double> scaled_bessel(long double x, size_t most);

@@ -46,8 +46,8 @@ KML_INLINE void density_jacobian(const SoapTables& tables, const Neighborhood& h
  * The Jacobian of the power spectrum by W neighbors into some lanes of (dimension, 24); T is the memory for
  * Σ_m dc_mn c_mk of one l, (rank, K, 3, W).
  */
-KML_INLINE void power_jacobian(const SoapTables& tables, int element, int l, const double* columns, const double* jacobian,
-                               double* T, double* out, int at) {
+KML_INLINE void power_jacobian(const SoapTables& tables, int element, int l, const double* columns,
+                               const double* jacobian, double* T, double* out, int at) {
     const int rank = tables.rank[l], C = tables.n_channels, K = rank * C;
     const double* weights = tables.species_weights + element * C;
     for (int n = 0; n < rank; ++n)
@@ -83,8 +83,8 @@ struct RowMemory {
 };
 
 /** Add the lanes of one group of neighbors to the forces and virials of each sparse point. */
-void scatter_rows(const SoapTables& tables, const SoapRows& rows, const RowMemory& memory, const Neighborhood& hood, int k,
-                  int n, const R* along, double inverse_length, int atom, const int* atoms) {
+void scatter_rows(const SoapTables& tables, const SoapRows& rows, const RowMemory& memory, const Neighborhood& hood,
+                  int k, int n, const R* along, double inverse_length, int atom, const int* atoms) {
     (void)n;
     for (long s = 0; s < tables.n_rows; ++s) {
         double* force = rows.forces + s * rows.n_atoms * 3;
@@ -93,9 +93,11 @@ void scatter_rows(const SoapTables& tables, const SoapRows& rows, const RowMemor
         for (int at = 0; at < 8 && k + at < n; at += W) {
             R g[3];
             for (int a = 0; a < 3; ++a)
-                g[a] = factor * (load<W>(memory.products + s * jacobian_lanes + a * 8 + at) - value * along[a * 8 / W + at / W]);
+                g[a] = factor *
+                       (load<W>(memory.products + s * jacobian_lanes + a * 8 + at) - value * along[a * 8 / W + at / W]);
             const R r = 1.0 / load<W>(hood.inverse + k + at);
-            const R x = r * load<W>(hood.x + k + at), y = r * load<W>(hood.y + k + at), z = r * load<W>(hood.z + k + at);
+            const R x = r * load<W>(hood.x + k + at), y = r * load<W>(hood.y + k + at),
+                    z = r * load<W>(hood.z + k + at);
             virial[0] -= lane_sum<W>(x * g[0]);
             virial[1] -= lane_sum<W>(y * g[1]);
             virial[2] -= lane_sum<W>(z * g[2]);

@@ -9,6 +9,7 @@
 #define KML_PAIR_KML_H
 
 #include "kml/local_model.h"
+#include "kml/soap_batch.h"
 
 #include "pair.h"
 
@@ -17,7 +18,7 @@
 
 namespace LAMMPS_NS {
 
-/** `pair_style kml`, `pair_coeff * * FILE elements`: two- and three-body splines and repulsion. */
+/** `pair_style kml`, `pair_coeff * * FILE elements`: two- and three-body splines, repulsion and soap. */
 class PairKML : public Pair {
 public:
     explicit PairKML(LAMMPS* lammps);
@@ -38,6 +39,11 @@ private:
         double* forces;                  // (n_atoms, 3), energy unit of LAMMPS per Å
         double energy, virial[6];        // energy unit of LAMMPS; xx, yy, zz, xy, xz, yz
         int bad_atom;                    // on top of another one, or nowhere; -1 without
+        kml::SoapBatch soap;             // environments that wait for the soap terms
+        std::vector<int> centers, kept;  // their atoms, and those of their neighbors one after the other
+        bool short_of_memory;
+
+        void start_batch() { soap.clear(), centers.clear(), kept.clear(); }
     };
 
     void allocate();
@@ -45,6 +51,8 @@ private:
     void evaluate_range(Lane& lane, int first, int last);
     kml::Neighbors gather(Lane& lane, int i, int count, const int* neighbors);
     void scatter(Lane& lane, int i, const kml::EnvironmentResult& result);
+    void evaluate_batch(Lane& lane);
+    void add_center(Lane& lane, int i, double energy, const double* force, const double* own);
     void add_up(int threads, int n_atoms);
 
     std::unique_ptr<kml::LocalModel> model;

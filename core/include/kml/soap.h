@@ -56,7 +56,8 @@ public:
     }
     /** Energies, gradients and virials of a block of centers; see soap_block.h. */
     void evaluate(SoapCenter* block, int n, double* scratch) const { functions->evaluate(tables, block, n, scratch); }
-    /** See SoapFunctions::rows: the sparse points first_row <= s < last_row, multiples of 8, into rows of `out` from 0 on. */
+    /** See SoapFunctions::rows: the sparse points first_row <= s < last_row, multiples of 8, into rows of `out` from 0
+     * on. */
     void rows(SoapCenter& center, int atom, const int* atoms, long first_row, long last_row, const SoapRows& out,
               double* scratch) const;
     /** Power spectra (n, info().dimension) in the file's order; the term must be prepared for descriptors. */
@@ -82,7 +83,8 @@ private:
     int block_centers = soap_group;
     std::vector<int> rank, first, row, channel, column, power_first, pairs;
     std::vector<unsigned char> counts, centers;
-    AlignedVector radial, recursion, scale, species_weights, central, multiplicity, panels, coefficients, offsets, linear;
+    AlignedVector radial, recursion, scale, species_weights, central, multiplicity, panels, coefficients, offsets,
+        linear;
 };
 
 } // namespace kml

@@ -1,4 +1,5 @@
-/** Environments that wait for the `soap` terms, which are evaluated for many centers together; shared by all drivers. */
+/** Environments that wait for the `soap` terms, which are evaluated for many centers together; shared by all drivers.
+ */
 #ifndef KML_SOAP_BATCH_H
 #define KML_SOAP_BATCH_H
 

@@ -2,10 +2,10 @@
  * The `soap` term of a block of centers as plain arrays (docs/theory.md); compiled once for each instruction set
  * (core/src/soap_*.cpp).
  *
- * A block is evaluated in three steps. For each center alone: radial functions from a table, harmonics by recursion, and
- * the density coefficients as sums over neighbors, with lanes over radial functions. For groups of up to 24 centers, with
- * lanes over centers: power spectrum, kernel and their derivatives as products of matrices. For each center alone again:
- * from the derivative by the density to the vectors to neighbors, with lanes over neighbors.
+ * A block is evaluated in three steps. For each center alone: radial functions from a table, harmonics by recursion,
+ * and the density coefficients as sums over neighbors, with lanes over radial functions. For groups of up to 24
+ * centers, with lanes over centers: power spectrum, kernel and their derivatives as products of matrices. For each
+ * center alone again: from the derivative by the density to the vectors to neighbors, with lanes over neighbors.
  *
  * This header includes nothing of the standard library (see instruction_set.h for why).
  */
@@ -16,11 +16,11 @@
 
 namespace kml {
 
-constexpr int soap_group = 24;     // centers whose power spectra are handled together
+constexpr int soap_group = 24; // centers whose power spectra are handled together
 constexpr int soap_most_block = 120;
 constexpr int soap_most_angular = 21; // l from 0 to 20
-constexpr int soap_chunk = 32;     // neighbors of one element handled together
-constexpr int soap_panel = 8;      // sparse points that stand side by side
+constexpr int soap_chunk = 8;         // neighbors of one element handled together
+constexpr int soap_panel = 8;         // sparse points that stand side by side
 
 /** How the energy is computed from the power spectrum. */
 enum class SoapForm {
@@ -30,21 +30,22 @@ enum class SoapForm {
 };
 
 /**
- * A term ready to evaluate. The radial functions of each l are rotated so that the last ones vanish and are left out; the
- * sparse points are rotated alike. l-major: entry (l, k, k') of the power spectrum stands at power_first[l] + k (k + 1)/2 +
- * k', with k = channel · rank[l] + n (or, with only pairs of equal n, at power_first[l] + number of the pair).
+ * A term ready to evaluate. The radial functions of each l are rotated so that the last ones vanish and are left out;
+ * the sparse points are rotated alike. l-major: entry (l, k, k') of the power spectrum stands at power_first[l] + k (k
+ * + 1)/2 + k', with k = channel · rank[l] + n (or, with only pairs of equal n, at power_first[l] + number of the pair).
  */
 struct SoapTables {
     int n_elements, n_channels, n_angular; // L + 1
     double cutoff, cutoff_width, decay_exponent, decay_scale, decay_rate;
     bool normalize;
 
-    // Radial functions without cutoff: value, h f', h² f''/2 and h³ f'''/6 at the nodes of a uniform grid from r = 0.
+    // Radial functions without cutoff, as splines of degree 7 on a uniform grid from r = 0: in interval b, f is the sum
+    // over i = 0 … 7 of the B-spline i times radial[b + i].
     int n_intervals;
     double inverse_spacing;
-    long n_functions;            // Σ rank[l], up to a multiple of 8
-    const double* radial;        // (n_intervals + 1, 4, n_functions)
-    const int *rank, *first;     // (L + 1): functions kept, and the place of the first one
+    long n_functions;        // Σ rank[l], up to a multiple of 8
+    const double* radial;    // (n_intervals + 7, n_functions): coefficients over 7!
+    const int *rank, *first; // (L + 1): functions kept, and the place of the first one
 
     // Harmonics and density coefficients. One channel's coefficients stand in rows (l, m) of rank[l] numbers, up to a
     // multiple of 8.
