@@ -209,7 +209,7 @@ def test_the_noise_of_a_group_decides_what_is_believed(one):
     assert errors[1] < errors[0] / 5
 
 
-@pytest.mark.parametrize("selection", ["likelihood", "validation"])
+@pytest.mark.parametrize("selection", ["cross_validation", "likelihood", "validation"])
 def test_hyperparameters_are_chosen(one, selection):
     structures, _ = one
     free = {"amplitude": None, "length_scale2": None, "amplitude2": None, "selection": selection}

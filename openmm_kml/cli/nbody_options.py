@@ -38,12 +38,23 @@ def add_atom_energy_option(group):
     )
 
 
-def add_fit_options(parser):
-    """Add the options of `openmm_kml.training.fit_options.FitOptions`, and the seed of the split."""
+def add_fit_options(parser, noise_energy="0.002", selections=("likelihood", "validation")):
+    """Add the options of `openmm_kml.training.fit_options.FitOptions`, and the seed of the split.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    noise_energy : str
+        What the help says of the default.
+    selections : sequence of str
+        What may choose the hyperparameters; the first is the default.
+    """
     group = parser.add_argument_group("what is trained on, and how closely")
     group.add_argument("--forces-only", action="store_true", help="neither energies nor virials")
     group.add_argument("--no-virials", action="store_true", help="energies and forces")
-    group.add_argument("--noise-energy", type=positive_float, metavar="EV", help="eV an atom (default: 0.002)")
+    group.add_argument(
+        "--noise-energy", type=positive_float, metavar="EV", help=f"eV an atom (default: {noise_energy})"
+    )
     group.add_argument("--noise-force", type=positive_float, metavar="F", help="eV/Å (default: 0.1)")
     group.add_argument("--noise-virial", type=positive_float, metavar="EV", help="eV an atom (default: 0.05)")
     group.add_argument(
@@ -56,8 +67,8 @@ def add_fit_options(parser):
     )
     group.add_argument(
         "--selection",
-        choices=("likelihood", "validation"),
-        help="what chooses the hyperparameters (default: likelihood)",
+        choices=selections,
+        help=f"what chooses the hyperparameters (default: {selections[0]})",
     )
     group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of linear algebra (default: 1)")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")

@@ -40,7 +40,7 @@ def add_soap_options(parser):
     group.add_argument("--no-pairs", action="store_true", help="no two-body functions")
     group.add_argument("--no-repulsion", action="store_true", help="no screened nuclear repulsion: for beads")
     add_atom_energy_option(group)
-    add_fit_options(parser)
+    add_fit_options(parser, "0.0005", ("cross_validation", "likelihood", "validation"))
     group = parser.add_argument_group("where it runs")
     group.add_argument("--memory-limit", type=byte_size, metavar="SIZE", help="such as 8GB; default: what is free")
     group.add_argument("--dask", action="store_true", help="compute the rows on Dask workers on this machine")

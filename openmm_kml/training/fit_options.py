@@ -44,11 +44,12 @@ class FitOptions:
     n_threads: int = 1
     progress: bool = True
 
+    _selections = SELECTIONS
     # Options that do not change the result.
     _not_recorded = frozenset({"progress", "n_threads"})
 
     def __post_init__(self):
-        check_choice("selection", self.selection, SELECTIONS)
+        check_choice("selection", self.selection, self._selections)
         for name in ("noise_energy", "noise_force", "noise_virial", "n_threads"):
             check_positive(name, getattr(self, name))
         for group, factors in self.group_noise.items():

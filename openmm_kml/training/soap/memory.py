@@ -4,12 +4,12 @@ import math
 
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.memory import available_memory
-from openmm_kml.training.nbody.solve import block_rows, memory
+from openmm_kml.training.nbody.solve import block_rows
 
 _BASE = 300e6  # bytes: interpreter and libraries
 
 
-def estimate(n_columns, n_rows, largest_frame, pools, points):
+def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
     """Return the peak memory of each stage in bytes, a dict.
 
     Parameters
@@ -22,19 +22,20 @@ def estimate(n_columns, n_rows, largest_frame, pools, points):
         Atoms.
     pools, points : dict
         Element -> (environments, entries) of the pool, and of the sparse points.
+    folds : int
+        Parts of the frames that keep a factor each, and another of all the rest.
     """
     n_chunks = max(1, math.ceil(n_rows / block_rows(n_columns)))
     frame_rows = (3 * largest_frame + 7) * n_columns
-    kept = sum(n * size for n, size in points.values())
-    factors = (2 + math.ceil(math.log2(n_chunks))) * n_columns**2
-    return {
-        "sparse points": int(_BASE + 8 * (kept + max(3 * n * size for n, size in pools.values()))),
-        "design matrix": int(
-            _BASE
-            + 8 * (2 * kept + 4 * frame_rows + 3 * (block_rows(n_columns) + 3 * largest_frame) * n_columns + factors)
-        ),
-        "solution": int(_BASE + 8 * 2 * kept + memory(n_columns) / 2 + 8 * 6 * n_columns**2),
+    kept = 2 * sum(n * size for n, size in points.values())  # once more in the engine
+    factors = 2 + math.ceil(math.log2(n_chunks)) + folds
+    gathered = 4 * (3 * largest_frame + 7) + 3 * (block_rows(n_columns) + 3 * largest_frame)
+    numbers = {
+        "sparse points": kept + 3 * max(n * size for n, size in pools.values()),
+        "design matrix": kept + gathered * n_columns + factors * n_columns**2,
+        "solution": kept + (12 + 3 * folds) * n_columns**2,
     }
+    return {stage: int(_BASE + 8 * count) for stage, count in numbers.items()}
 
 
 def check(stages, limit):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmm_kml.training.fit_options import FitOptions, check_choice, check_positive
+from openmm_kml.training.fit_options import SELECTIONS, FitOptions, check_choice, check_positive
 from openmm_kml.training.nbody.options import NBodyOptions
 
 SPARSE_METHODS = ("cur", "farthest")
@@ -14,6 +14,8 @@ LARGEST_L = 20
 @dataclass
 class SoapOptions(FitOptions):
     """What the trainer may be told, `FitOptions` included; None means "chosen by the trainer".
+
+    The noise of energies is smaller than in `FitOptions`: many bodies can describe them.
 
     Parameters
     ----------
@@ -44,6 +46,12 @@ class SoapOptions(FitOptions):
         Their radius; that of the environments by default.
     spacing2 : float, Å
         Of their splines.
+    selection : str
+        What chooses the hyperparameters: ``cross_validation`` over parts of the training frames; or the marginal
+        ``likelihood``, which takes the noise for independent and chooses amplitudes that are too large; or the errors
+        on the ``validation`` frames.
+    folds : int
+        Parts of the training frames, each in turn left out.
     length_scale2 : float, Å, optional
     amplitude2, amplitude : float, eV, optional
         Prior standard deviations of two-body functions and of the many-body energy of an atom, in units of the learned
@@ -61,6 +69,7 @@ class SoapOptions(FitOptions):
         Of a local cluster; as many as processors when None.
     """
 
+    noise_energy: float = 0.0005
     cutoff: float = 5.0
     cutoff_width: float = 0.5
     n_max: int = 8
@@ -76,6 +85,8 @@ class SoapOptions(FitOptions):
     pairs: bool = True
     cutoff2: float | None = None
     spacing2: float = 0.25
+    selection: str = "cross_validation"
+    folds: int = 5
     length_scale2: float | None = None
     amplitude2: float | None = None
     amplitude: float | None = None
@@ -85,6 +96,7 @@ class SoapOptions(FitOptions):
     dask: str | None = None
     workers: int | None = None
 
+    _selections = ("cross_validation", *SELECTIONS)
     _not_recorded = frozenset({"progress", "n_threads", "memory_limit", "dask", "workers"})
 
     def __post_init__(self):
@@ -98,8 +110,8 @@ class SoapOptions(FitOptions):
         for name in ("n_max", "pool", "radial_functions", "channels", "memory_limit", "workers"):
             if getattr(self, name) is not None:
                 _check_count(name, getattr(self, name))
-        for name in ("l_max", "seed"):
-            _check_count(name, getattr(self, name), 0)
+        for name, least in (("l_max", 0), ("seed", 0), ("folds", 2)):
+            _check_count(name, getattr(self, name), least)
         if self.l_max > LARGEST_L:
             raise ValueError(f"l_max must be at most {LARGEST_L}; {self.l_max!r} was given")
         if not np.isfinite(self.central_weight) or self.central_weight < 0:

@@ -16,7 +16,7 @@ from openmm_kml.training.labels import KnownPart, check_sets
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.rows import KINDS
 from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
-from openmm_kml.training.nbody.solve import Posterior, solve
+from openmm_kml.training.nbody.solve import Posterior, solve, triangular_factor
 from openmm_kml.training.nbody.survey import missing_energies, repulsion_switch, survey
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.soap import memory
@@ -25,7 +25,7 @@ from openmm_kml.training.soap.basis import SoapBasis
 from openmm_kml.training.soap.descriptors import make_descriptors
 from openmm_kml.training.soap.environments import Environments
 from openmm_kml.training.soap.options import SoapOptions
-from openmm_kml.training.soap.prior import Whitening, first_guess
+from openmm_kml.training.soap.prior import Whitening, cross_validation_loss, first_guess
 from openmm_kml.training.soap.sparse import draw_pool, share_points, sparse_points
 from openmm_kml.weights import Weights
 
@@ -107,14 +107,14 @@ class _Training:
         reach = max(options.cutoff, splines.reach)
         self.known = KnownPart(self.train, self.repulsion, reach, options)
         self._lap("repulsion")
-        factors = self._assemble(self.train, self.known.train_labels, "design matrix")
+        factors = self._fold_factors()
         if not factors:
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
         self._lap("design")
         self.whitening = Whitening(basis, options.jitter)
-        factor, n_rows = factors["all"]
-        factor = self.whitening.apply_to_rows(factor)
-        chosen, log, criterion = self._choose(factor, n_rows)
+        factors = [(self.whitening.apply_to_rows(factor), n_rows) for factor, n_rows in factors]
+        factor, n_rows = triangular_factor(np.concatenate([one for one, _ in factors])), sum(n for _, n in factors)
+        chosen, log, criterion = self._choose(factors, factor, n_rows)
         self._lap("selection")
         posterior = solve(factor, n_rows, chosen.prior(basis, options))
         weights = self._weights(posterior)
@@ -169,6 +169,7 @@ class _Training:
             max(map(len, self.train)),
             {z: (min(counts[z], options.pool), size) for z, size in sizes.items()},
             {z: (points[z], size) for z, size in sizes.items()},
+            options.folds if options.selection == "cross_validation" else 1,
         )
         return memory.check(stages, options.memory_limit)
 
@@ -202,7 +203,19 @@ class _Training:
         known = self.known.atom_energies
         return assemble(self.basis, structures, labels, self.options, description, by_kind, known, self.client)
 
-    def _choose(self, factor, n_rows):
+    def _fold_factors(self):
+        """Return (triangular factor, rows) of each part of the training frames; one part where none is left out."""
+        options, train, labels = self.options, self.train, self.known.train_labels
+        folds = 1
+        if options.selection == "cross_validation" and first_guess(options)[1]:
+            folds = min(options.folds, len(train))
+        parts = []
+        for k in range(folds):
+            name = "design matrix" if folds == 1 else f"design matrix, part {k + 1} of {folds}"
+            parts.append(self._assemble(train[k::folds], labels[k::folds], name))
+        return [part["all"] for part in parts if part]
+
+    def _choose(self, factors, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
         options, basis = self.options, self.basis
         start, free = first_guess(options)
@@ -211,7 +224,10 @@ class _Training:
             raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
         if not free:
             return start, [], "given"
-        if criterion == "likelihood":
+        if criterion == "cross_validation" and len(factors) > 1:
+            loss = cross_validation_loss(basis, options, factors)
+        elif criterion != "validation":
+            criterion = "likelihood"  # of a single frame no part can be left out
             loss = likelihood_loss(basis, options, factor, n_rows)
         else:
             labels = self.known.labels(self.validation)
