@@ -26,7 +26,6 @@ def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
         Parts of the frames that keep a factor each, and another of all the rest.
     """
     n_chunks = max(1, math.ceil(n_rows / block_rows(n_columns)))
-    frame_rows = (3 * largest_frame + 7) * n_columns
     kept = 2 * sum(n * size for n, size in points.values())  # once more in the engine
     factors = 2 + math.ceil(math.log2(n_chunks)) + folds
     gathered = 4 * (3 * largest_frame + 7) + 3 * (block_rows(n_columns) + 3 * largest_frame)
