@@ -80,6 +80,7 @@ def _soap_table():
     mixed = {"species_weights": [[1.0, 0.2], [0.4, -0.7], [-0.3, 0.9]], "central_weight": 0.6, "n_max": 3}
     raw = {"normalize": False, "diagonal_radial": True, "n_max": 5, "central_everywhere": True}
     decay = {"decay_exponent": 3.5, "decay_scale": 2.2, "decay_rate": 0.8, "radial_basis": "poly", "n_max": 3}
+    many = {"n_sparse": 80, "scale": 0.5, "offsets": True, "n_max": 2, "central_weight": 0.4}  # a quadratic form
     smallest = {
         "n_max": 1,
         "l_max": 0,
@@ -94,6 +95,7 @@ def _soap_table():
         "soap of mixed channels": Weights(elements=CLAY, terms=(random_soap(CLAY, rng, 2.5, offsets=True, **mixed),)),
         "raw soap": Weights(elements=SILICA, terms=(random_soap(SILICA, rng, 1.0, scale=0.5, **raw),)),
         "soap that decays": Weights(elements=SILICA, terms=(random_soap(SILICA, rng, 3.0, **decay),)),
+        "soap of many points": Weights(elements=SILICA, terms=(random_soap(SILICA, rng, 2.0, **many),)),
         "smallest soap": Weights(elements=SILICA, terms=(random_soap(SILICA, rng, 1.5, n_sparse=1, **smallest),)),
     }
 

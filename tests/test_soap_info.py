@@ -27,7 +27,7 @@ def test_info_names_what_a_term_holds(name, tmp_path, capsys):
             assert (said["n_sparse"], said["dimension"]) == term.sparse_points.shape
             assert f"{term.n_sparse} sparse points, zeta {term.zeta:g}" in printed
             engine = said["engine"]
-            assert engine["form"] == ("linear" if name == "raw soap" else "sum")
+            assert engine["form"] == {"raw soap": "linear", "soap of many points": "quadratic"}.get(name, "sum")
             assert 0 < engine["reduced_dimension"] <= term.dimension
             assert f"{engine['reduced_dimension']} entries" in printed
             assert ("not normalized" in printed) == (not term.normalize)
