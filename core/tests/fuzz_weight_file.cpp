@@ -20,6 +20,35 @@ static bool reads(const unsigned char* data, size_t size) {
     }
 }
 
+/** Evaluate a molecule of four atoms that stand apart, two of each element where there are two. */
+static void evaluate_local(const kml_potential& potential) {
+    const double positions[12] = {0, 0, 0, 1.9, 0.2, 0, 0.3, 2.1, 0.1, 1.2, 1.1, 2.3};
+    int numbers[4];
+    for (size_t i = 0; i < 4; ++i)
+        numbers[i] = potential.local.elements[i % potential.local.elements.size()];
+    const kml::Structure structure = {4, positions, numbers, nullptr, nullptr};
+    kml::LocalEvaluation evaluation;
+    if (evaluation.begin(potential.local, structure).reason != kml::Failure::none)
+        return;
+    const long n = evaluation.n_chunks();
+    for (long c = 0; c < n; ++c)
+        if (!evaluation.search(c))
+            return;
+    if (evaluation.finish_search().reason != kml::Failure::none)
+        return;
+    for (long c = 0; c < n; ++c)
+        evaluation.place(c);
+    for (long c = 0; c < n; ++c)
+        evaluation.link(c);
+    if (evaluation.prepare(potential.local, structure, 1).reason != kml::Failure::none ||
+        evaluation.environments(potential.local, 0, 0, n).reason != kml::Failure::none)
+        return;
+    double energy, forces[12], virial[9];
+    evaluation.forces(0, n, forces);
+    evaluation.finish(&energy, virial, nullptr);
+    kml::check_results(1, 4, &energy, forces, virial);
+}
+
 /** Read the bytes; open and evaluate what is a weight file. Returns whether it is. */
 static bool feed(const unsigned char* data, size_t size) {
     if (!reads(data, size))
@@ -32,6 +61,7 @@ static bool feed(const unsigned char* data, size_t size) {
         return true;
     }
     if (potential->is_local()) {
+        evaluate_local(*potential);
         kml::close_potential(potential);
         return true;
     }
