@@ -341,7 +341,7 @@ def test_sets_without_frames_or_with_new_elements_are_refused(one, two):
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_the_number(one):
-    with pytest.raises(TrainingError, match=r"takes 0\.3 GB .* 0\.1 GB are allowed"):
+    with pytest.raises(TrainingError, match=r"takes 0\.2 GB .* 0\.1 GB are allowed"):
         fit_soap(one[0], None, options(memory_limit=100_000_000))
 
 

@@ -6,7 +6,7 @@ from openmm_kml.errors import TrainingError
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody.solve import block_rows
 
-_BASE = 300e6  # bytes: interpreter and libraries
+_BASE = 150e6  # bytes: interpreter and libraries
 
 
 def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
