@@ -1,28 +1,28 @@
-"""KMLForce's compute kernels on a device: correctness, speed against the host route, many molecules.
+"""KMLForce's compute kernels on a device: correctness, speed against the host route; molecules, many, and crystals.
 
     python benchmarks/gpu.py [--platform CUDA] [--precision single mixed double] [--json gpu.json] [--quick]
 
 One command, nothing but the installed package: ``pip install openmm_kml openmm-cuda-13`` (or ``openmm-cuda-12``,
 ``openmm-hip-6``), then run it. ``--platform OpenCL --quick`` is a smoke run on any machine with an OpenCL driver.
 
-Models have random coefficients; half of their training points nearly cancel the other half, so that, like models fitted
-to data, they are evaluated in double precision whatever the Context's. The host route is OpenMM's own for forces
-without a compute kernel: positions to the host, the engine there on all cores, forces back. Rates are medians over
-rounds in which both routes take turns, of Verlet steps in a System that holds nothing but the molecules; ns/day counts
-steps of 0.5 fs. The row "no force" is what OpenMM needs for a step without any force. Prints Markdown.
+Models of molecules have random coefficients; half of their training points nearly cancel the other half, so that, like
+models fitted to data, they are evaluated in double precision whatever the Context's. The host route is OpenMM's own for
+forces without a compute kernel: positions to the host, the engine there on all cores, forces back. Rates are medians
+over rounds in which both routes take turns, of Verlet steps in a System that holds nothing but the molecules; ns/day
+counts steps of 0.5 fs. The row "no force" is what OpenMM needs for a step without any force. Crystals of silicon run at
+300 K with steps of 1 fs, so that lists of neighbors grow old as in any run. Prints Markdown.
 """
 
 import argparse
 import json
 import os
 import platform as machine
-import statistics
-import time
 from pathlib import Path
 
 import numpy as np
 import openmm
-from openmm import unit
+from gpu_common import DEVICE_ROUTE, HOST_ROUTE, USUAL_ROUTE, energy_and_forces, measure, table
+from gpu_local import CRYSTAL_COLUMNS, CRYSTAL_ERROR_COLUMNS, crystal_correctness, crystal_rates
 
 from openmm_kml.descriptors.inverse_distances import descriptor
 from openmm_kml.interfaces._openmm_library import load_library
@@ -30,13 +30,13 @@ from openmm_kml.interfaces.openmm import KMLForce, device_warnings
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import GDMLTerm, Weights, to_bytes
 
-KJ_PER_MOL = 96.48533212331  # in one eV
 FEMTOSECONDS = 0.5  # of the time step that ns/day is counted with
 TIME_STEP = 1e-5  # ps: the molecules hardly move while they are timed
-USUAL_ROUTE, HOST_ROUTE, DEVICE_ROUTE = 0, 1, 2  # of kml_openmm_set_route()
 CANCELLATION = 1e5
-SIZES = {"atoms": (9, 21, 50), "points": (200, 500, 1000, 2000), "molecules": (1, 4, 16, 64)}
-QUICK = {"atoms": (9, 21), "points": (200,), "molecules": (1, 4)}
+PRECISIONS = ("single", "mixed", "double")
+SUBJECTS = ("molecules", "crystals")
+SIZES = {"atoms": (9, 21, 50), "points": (200, 500, 1000, 2000), "molecules": (1, 4, 16, 64), "repeats": (4, 8, 16, 32)}
+QUICK = {"atoms": (9, 21), "points": (200,), "molecules": (1, 4), "repeats": (4, 8)}
 
 
 def random_model(n_atoms, n_points, seed=0):
@@ -90,33 +90,6 @@ def make_context(potential, positions, options, n_molecules=1, route=DEVICE_ROUT
     return context
 
 
-def energy_and_forces(context):
-    """Return energy in eV and forces in eV/Å."""
-    state = context.getState(energy=True, forces=True)
-    energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL
-    forces = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
-    return energy, forces * 0.1 / KJ_PER_MOL
-
-
-def seconds_per_step(context, n_steps):
-    """Return the time of a step, the queue emptied before and after."""
-    context.getState(positions=True)
-    start = time.perf_counter()
-    context.getIntegrator().step(n_steps)
-    context.getState(positions=True)
-    return (time.perf_counter() - start) / n_steps
-
-
-def measure(contexts, rounds, target_seconds):
-    """Return the median time of a step of each context in µs; they take turns."""
-    counts = []
-    for context in contexts:
-        context.getIntegrator().step(10)
-        counts.append(max(10, int(target_seconds / seconds_per_step(context, 10))))
-    times = [[seconds_per_step(c, n) for c, n in zip(contexts, counts, strict=True)] for _ in range(rounds)]
-    return [statistics.median(column) * 1e6 for column in zip(*times, strict=True)]
-
-
 def nanoseconds_per_day(microseconds):
     """Return the length of trajectory that a day gives."""
     return 86400e6 / microseconds * FEMTOSECONDS * 1e-6
@@ -128,7 +101,7 @@ def correctness(options, sizes):
     for n_atoms in sizes["atoms"]:
         potential, positions = random_model(n_atoms, 200)
         expected = energy_and_forces(make_context(potential, positions, {"platform": "Reference"}))
-        for precision in options.precision:
+        for precision in PRECISIONS:
             context = make_context(potential, positions, {"platform": options.platform, "precision": precision})
             energy, forces = energy_and_forces(context)
             rows.append(
@@ -188,15 +161,12 @@ def describe(options):
     }
 
 
-def table(title, rows, columns):
-    """Print rows as a Markdown table; columns maps a heading to (key, format)."""
-    print(f"\n### {title}\n")
-    print("| " + " | ".join(columns) + " |")
-    print("|" + " ---: |" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(format(row[key], spec) for key, spec in columns.values()) + " |")
-
-
+ERROR_COLUMNS = {
+    "atoms": ("atoms", "d"),
+    "precision": ("precision", "s"),
+    "energy, meV": ("energy_error_meV", ".1e"),
+    "largest force error / largest force": ("relative_force_error", ".1e"),
+}
 RATE_COLUMNS = {
     "atoms": ("atoms", "d"),
     "points": ("points", "d"),
@@ -222,7 +192,10 @@ def parse_options():
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--platform", default="CUDA", help="CUDA, OpenCL or HIP (default: CUDA)")
-    parser.add_argument("--precision", nargs="+", default=["mixed"], choices=["single", "mixed", "double"])
+    parser.add_argument("--precision", nargs="+", default=["mixed"], choices=PRECISIONS)
+    parser.add_argument(
+        "--only", nargs="+", default=SUBJECTS, choices=SUBJECTS, help="what to measure (default: everything)"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="time of one measurement (default: 0.3)")
     parser.add_argument("--json", type=Path, help="write the results there too")
@@ -237,6 +210,24 @@ def parse_options():
     return options
 
 
+def run_molecules(options, sizes, results):
+    """Measure and print everything about kernel models of molecules."""
+    results["correctness"] = correctness(options, sizes)
+    table("Difference to Reference, 200 training points", results["correctness"], ERROR_COLUMNS)
+    results["one_molecule"] = rates(options, [(a, p, 1) for a in sizes["atoms"] for p in sizes["points"]])
+    table("One molecule", results["one_molecule"], RATE_COLUMNS)
+    results["many_molecules"] = rates(options, [(9, sizes["points"][0], m) for m in sizes["molecules"]])
+    table("Many molecules, one KMLForce each", results["many_molecules"], RATE_COLUMNS)
+
+
+def run_crystals(options, sizes, results):
+    """Measure and print everything about two- and three-body models of a crystal."""
+    results["crystal_correctness"] = crystal_correctness(options.platform, PRECISIONS, sizes["repeats"][0])
+    table("Difference to Reference, silicon", results["crystal_correctness"], CRYSTAL_ERROR_COLUMNS)
+    results["crystals"] = crystal_rates(options, sizes["repeats"])
+    table("Crystals of silicon", results["crystals"], CRYSTAL_COLUMNS)
+
+
 def main():
     """Run everything."""
     options = parse_options()
@@ -245,22 +236,10 @@ def main():
     print("## KMLForce on a device\n")
     for key, value in results["environment"].items():
         print(f"- {key}: {value}")
-    checked = argparse.Namespace(platform=options.platform, precision=["single", "mixed", "double"])
-    results["correctness"] = correctness(checked, sizes)
-    table(
-        "Difference to Reference, 200 training points",
-        results["correctness"],
-        {
-            "atoms": ("atoms", "d"),
-            "precision": ("precision", "s"),
-            "energy, meV": ("energy_error_meV", ".1e"),
-            "largest force error / largest force": ("relative_force_error", ".1e"),
-        },
-    )
-    results["one_molecule"] = rates(options, [(a, p, 1) for a in sizes["atoms"] for p in sizes["points"]])
-    table("One molecule", results["one_molecule"], RATE_COLUMNS)
-    results["many_molecules"] = rates(options, [(9, sizes["points"][0], m) for m in sizes["molecules"]])
-    table("Many molecules, one KMLForce each", results["many_molecules"], RATE_COLUMNS)
+    if "molecules" in options.only:
+        run_molecules(options, sizes, results)
+    if "crystals" in options.only:
+        run_crystals(options, sizes, results)
     results["warnings"] = list(device_warnings())
     for sentence in results["warnings"]:
         print(f"\nWarning: {sentence}")

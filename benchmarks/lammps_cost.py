@@ -1,11 +1,13 @@
 """What a step costs in LAMMPS: `pair_style kml` beside sw and tersoff, silicon at 300 K, one core, in turns in one run.
 
-    python benchmarks/lammps_cost.py [--model M.safetensors] [--atoms 4096] [--rounds 5] [--json FILE]
+    python benchmarks/lammps_cost.py [--model M.safetensors] [--atoms 4096] [--rounds 5] [--openmm Reference CPU]
+    python benchmarks/lammps_cost.py --crystal Ni --model NI.safetensors
 
-Without a model, Stillinger and Weber's potential of silicon (Phys. Rev. B 31, 5262 (1985)) is put on the splines, its
-triples ending at several cutoffs (its own is 3.77 Å): a crystal with real forces, from no data. The cost depends on
-cutoffs, grids and the structure; not on the data that a model was trained on. Times are CPU times of the loop, as
-LAMMPS tells them, neighbor lists included.
+Stillinger and Weber's potential of silicon (Phys. Rev. B 31, 5262 (1985)) is put on the splines, its triples ending at
+several cutoffs (its own is 3.77 Å): a crystal with real forces, from no data. The cost depends on cutoffs, grids and
+the structure; not on the data that a model was trained on. Times are CPU times of the loop, as LAMMPS tells them,
+neighbor lists included. With --openmm the models run there, too: the same crystal, one thread, the CPU time of the
+process.
 """
 
 import argparse
@@ -14,12 +16,12 @@ import re
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from crystals import CRYSTALS
 from lammps_helpers import lammps, potentials_folder
 from stillinger_weber import spline_model
 
@@ -27,12 +29,7 @@ from openmm_kml.interfaces.lammps import build_plugin, input_lines
 from openmm_kml.weights import load, save
 
 DECK = """{plugin}
-units metal
-lattice diamond 5.431
-region box block 0 {n[0]} 0 {n[1]} 0 {n[2]}
-create_box 1 box
-create_atoms 1 box
-mass 1 28.0855
+{crystal}
 {pair}
 velocity all create 600 5 loop geom
 neighbor 1.0 bin
@@ -43,18 +40,20 @@ thermo 1000
 run {warm}
 run {steps}
 """
-PEERS = {
-    "sw": "pair_style sw\npair_coeff * * Si.sw Si",
-    "tersoff": "pair_style tersoff\npair_coeff * * Si.tersoff Si",
-}
 
 
-def cells(atoms):
-    """Return the numbers of cells of 8 atoms along x, y and z whose product comes near to a number of atoms."""
-    side = (atoms / 8) ** (1 / 3)
-    x = max(1, round(side))
-    y = max(1, round((atoms / 8 / x) ** 0.5))
-    return x, y, max(1, round(atoms / 8 / x / y))
+def openmm_microseconds(path, platform, crystal, n, warm, steps):
+    """Return the CPU time of a step in OpenMM, one thread, in µs for an atom: the crystal of LAMMPS's deck."""
+    import openmm
+
+    integrator = openmm.VerletIntegrator(0.001)
+    context = crystal.openmm_context(path, n, integrator, platform, 600, 5)
+    integrator.step(warm)
+    context.getState(energy=True)
+    start = time.process_time()
+    integrator.step(steps)
+    context.getState(energy=True)
+    return 1e6 * (time.process_time() - start) / steps / crystal.size(n)
 
 
 def microseconds(said, atoms):
@@ -64,48 +63,59 @@ def microseconds(said, atoms):
     return 1e6 * float(loop[0]) * float(busy) / 100 / int(loop[1]) / atoms
 
 
-def measure(routes, atoms, steps, rounds, folder):
-    """Return name -> list of µs for an atom and step, the routes taking turns."""
-    n = cells(atoms)
+def measure(crystal, decks, openmm_routes, n, steps, rounds, folder):
+    """Return name -> list of µs for an atom and step, the routes taking turns.
+
+    `decks` has the lines of the pair style by name, `openmm_routes` the platform and the file of the model.
+    """
     plugin = input_lines(build_plugin())[0]
-    times = {name: [] for name in routes}
+    times = {name: [] for name in (*decks, *openmm_routes)}
+    warm, atoms = max(1, steps // 5), crystal.size(n)
     for _ in range(rounds):
-        for name, pair in routes.items():
-            deck = DECK.format(plugin=plugin, n=n, pair=pair, warm=max(1, steps // 5), steps=steps)
+        for name, pair in decks.items():
+            deck = DECK.format(plugin=plugin, crystal=crystal.lammps_lines(n), pair=pair, warm=warm, steps=steps)
             said = lammps(folder, deck, environment={"LAMMPS_POTENTIALS": str(potentials_folder())})
-            times[name].append(microseconds(said, 8 * int(np.prod(n))))
+            times[name].append(microseconds(said, atoms))
+        for name, (platform, path) in openmm_routes.items():
+            times[name].append(openmm_microseconds(path, platform, crystal, n, warm, steps))
     return times
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model", type=Path, action="append", default=[], help="a model of silicon; may be repeated")
-    parser.add_argument("--cutoffs", default="3.5,3.77118,4.0", help="ends of the triples of the model on splines, Å")
+    parser.add_argument(
+        "--model", type=Path, action="append", default=[], help="a model of the element; may be repeated"
+    )
+    parser.add_argument("--crystal", choices=CRYSTALS, default="Si")
+    parser.add_argument("--openmm", nargs="*", default=[], metavar="PLATFORM", help="run the models there, too")
+    parser.add_argument("--cutoffs", help="ends of Stillinger's and Weber's triples, Å, with commas between")
     parser.add_argument("--atoms", default="4096", help="one number, or several with commas between")
     parser.add_argument("--steps", type=int, default=100, help="of the smallest system; larger ones take fewer")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-peers", action="store_true", help="leave out sw and tersoff")
+    parser.add_argument("--no-peers", action="store_true", help="leave out sw and tersoff, or eam")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    report = []
+    crystal, report = CRYSTALS[args.crystal], []
+    cutoffs = args.cutoffs if args.cutoffs is not None else "3.5,3.77118,4.0" if args.crystal == "Si" else ""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        routes = {} if args.no_peers else dict(PEERS)
-        for cutoff in (float(text) for text in args.cutoffs.split(",") if text):
-            save(spline_model(cutoff3=cutoff), folder / f"sw{cutoff:g}.safetensors")
-            routes[f"kml, triples to {cutoff:g} Å"] = f"pair_style kml\npair_coeff * * sw{cutoff:g}.safetensors Si"
-        for k, path in enumerate(args.model):
-            save(load(path), folder / f"model{k}.safetensors")
-            routes[f"kml, {path.name}"] = f"pair_style kml\npair_coeff * * model{k}.safetensors Si"
+        decks, openmm_routes = {} if args.no_peers else dict(crystal.peers), {}
+        models = {f"triples to {text} Å": spline_model(cutoff3=float(text)) for text in cutoffs.split(",") if text}
+        models |= {path.name: load(path) for path in args.model}
+        for k, (what, weights) in enumerate(models.items()):
+            path = folder / f"model{k}.safetensors"
+            save(weights, path)
+            decks[f"kml, {what}"] = f"pair_style kml\npair_coeff * * {path.name} {args.crystal}"
+            openmm_routes |= {f"OpenMM {platform}, {what}": (platform, path) for platform in args.openmm}
         sizes = [int(text) for text in args.atoms.split(",")]
-        for atoms in sizes:
-            steps = max(5, round(args.steps * min(sizes) / atoms))
-            times = measure(routes, atoms, steps, args.rounds, folder)
-            print(f"{8 * int(np.prod(cells(atoms)))} atoms, {steps} steps, {args.rounds} rounds")
-            print(f"{'':28}{'median':>9}{'fastest':>9}{'slowest':>9}  µs for an atom and step")
+        for wanted in sizes:
+            n = crystal.cells(wanted)
+            atoms, steps = crystal.size(n), max(5, round(args.steps * min(sizes) / wanted))
+            times = measure(crystal, decks, openmm_routes, n, steps, args.rounds, folder)
+            print(f"{atoms} atoms of {args.crystal}, {steps} steps, {args.rounds} rounds")
+            print(f"{'':40}{'median':>9}{'fastest':>9}{'slowest':>9}  µs for an atom and step")
             for route, each in times.items():
-                middle = statistics.median(each)
-                print(f"{route:28}{middle:9.3f}{min(each):9.3f}{max(each):9.3f}")
+                print(f"{route:40}{statistics.median(each):9.3f}{min(each):9.3f}{max(each):9.3f}")
                 report.append({"route": route, "atoms": atoms, "steps": steps, "microseconds": each})
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")

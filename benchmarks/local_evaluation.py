@@ -1,6 +1,6 @@
-"""Cost of one evaluation of local terms: microseconds an atom for silicon at room temperature, by system size.
+"""Cost of one evaluation of local terms: microseconds an atom for a crystal at room temperature, by system size.
 
-    python benchmarks/local_evaluation.py [--cutoff2 6.0] [--cutoff3 3.5] [--sizes 8 64 512 4096] [--threads 1]
+    python benchmarks/local_evaluation.py [--crystal Ni] [--cutoff2 6.0] [--cutoff3 3.5] [--sizes 1 2 4 8] [--threads 1]
 
 The coefficients are random (the cost does not depend on them); the atoms move a little between two evaluations, as in a
 run of molecular dynamics, so that the list of neighbors is kept and rebuilt as it would be there. Reported is the best
@@ -12,26 +12,30 @@ import statistics
 import time
 
 import numpy as np
+from crystals import CRYSTALS
 
 from openmm_kml._engine import Engine
+from openmm_kml.neighbors import neighbor_list
 from openmm_kml.weights import RepulsionTerm, Spline2Term, Spline3Term, Weights, to_bytes
 
-LATTICE = 5.43  # Å
-THERMAL = 0.08  # Å, the rms displacement of silicon's atoms along an axis at some 300 K
-STEP = 0.0045  # Å, how far an atom of silicon goes in 1 fs at 300 K, along an axis: sqrt(kT/m)
+# The rms displacement of an atom along an axis at some 300 K, Å, and how far it goes in 1 fs, sqrt(kT/m).
+MOTION = {"Si": (0.08, 0.0030), "Ni": (0.07, 0.0021)}
 
 
-def silicon(repeat, rng):
-    """Return positions (n, 3) and cell of a crystal of 8 repeat³ atoms, displaced at random."""
-    fcc = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-    cell = np.concatenate([fcc, fcc + 0.25])
-    corners = np.stack(np.meshgrid(*[np.arange(repeat)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
-    positions = LATTICE * (corners + cell).reshape(-1, 3)
-    return positions + rng.normal(0, THERMAL, positions.shape), LATTICE * repeat * np.eye(3)
+def displaced(crystal, repeat, rng):
+    """Return positions (n, 3) and cell of a crystal of repeat³ unit cells, displaced at random."""
+    positions, cell = crystal.structure((repeat,) * 3)
+    return positions + rng.normal(0, MOTION[crystal.symbol][0], positions.shape), cell
 
 
-def model(cutoff2, cutoff3, rng):
-    """Return the bytes of a random model for silicon: grids of about 0.25 Å, a repulsion that ends below the bonds."""
+def triples(positions, cell, cutoff):
+    """Return the mean number of pairs of neighbors inside the cutoff, for an atom."""
+    counts = np.bincount(neighbor_list(positions, cell, True, cutoff)[0], minlength=len(positions))
+    return float(np.mean(counts * (counts - 1) / 2))
+
+
+def model(crystal, cutoff2, cutoff3, rng):
+    """Return the bytes of a random model of an element: grids of about 0.25 Å, a repulsion that ends below bonds."""
     k2, k3, far = round((cutoff2 - 1.6) / 0.25), round((cutoff3 - 1.6) / 0.25), round((2 * cutoff3 - 1.6) / 0.25)
     c = rng.normal(0, 0.1, (1, 1, k3, k3, far + 3))
     terms = (
@@ -39,13 +43,13 @@ def model(cutoff2, cutoff3, rng):
         Spline3Term(1.6, cutoff3, 1.6, False, 1.7, 0.4, c + c.swapaxes(2, 3)),
         RepulsionTerm(np.array([[1.2, 2.0]])),
     )
-    return to_bytes(Weights(elements=[14], terms=terms))
+    return to_bytes(Weights(elements=[crystal.number], terms=terms))
 
 
-def measure(engine, positions, cell, n_threads, seconds, rng):
+def measure(engine, crystal, positions, cell, n_threads, seconds, rng):
     """Return wall and CPU seconds of single evaluations of a trajectory, as two lists."""
-    numbers = np.full(len(positions), 14)
-    velocity = rng.normal(0, STEP, positions.shape)
+    numbers = np.full(len(positions), crystal.number)
+    velocity = rng.normal(0, MOTION[crystal.symbol][1], positions.shape)
     wall, cpu = [], []
     engine.evaluate_structure(positions, numbers, cell, True, n_threads)
     end = time.perf_counter() + seconds
@@ -61,6 +65,7 @@ def measure(engine, positions, cell, n_threads, seconds, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--crystal", choices=MOTION, default="Si")
     parser.add_argument("--cutoff2", type=float, default=6.0, help="Å")
     parser.add_argument("--cutoff3", type=float, default=3.5, help="Å")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8], help="unit cells along each axis")
@@ -69,16 +74,18 @@ def main():
     parser.add_argument("--isa", help="avx512, avx2 or baseline; the best otherwise")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each size")
     args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    engine = Engine(model(args.cutoff2, args.cutoff3, rng), args.isa, args.skin)
-    print(f"cutoffs {args.cutoff2} and {args.cutoff3} Å, {engine.instruction_set}, {args.threads} thread(s)")
-    print("  atoms    best  median    mean  CPU mean  µs/atom")
+    rng, crystal = np.random.default_rng(0), CRYSTALS[args.crystal]
+    engine = Engine(model(crystal, args.cutoff2, args.cutoff3, rng), args.isa, args.skin)
+    print(f"{args.crystal}, cutoffs {args.cutoff2} and {args.cutoff3} Å, {engine.instruction_set}", end="")
+    print(f", {args.threads} thread(s)")
+    print("  atoms triples    best  median    mean  CPU mean CPU median  µs/atom")
     for repeat in args.sizes:
-        positions, cell = silicon(repeat, rng)
-        wall, cpu = measure(engine, positions, cell, args.threads, args.seconds, rng)
+        positions, cell = displaced(crystal, repeat, rng)
+        wall, cpu = measure(engine, crystal, positions, cell, args.threads, args.seconds, rng)
         scale = 1e6 / len(positions)
-        row = [min(wall), statistics.median(wall), statistics.mean(wall), statistics.mean(cpu)]
-        print(f"{len(positions):7d} " + " ".join(f"{scale * value:7.3f}" for value in row))
+        row = [min(wall), statistics.median(wall), statistics.mean(wall), statistics.mean(cpu), statistics.median(cpu)]
+        print(f"{len(positions):7d} {triples(positions, cell, args.cutoff3):7.1f} ", end="")
+        print(" ".join(f"{scale * value:7.3f}" for value in row))
 
 
 if __name__ == "__main__":

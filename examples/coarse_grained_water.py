@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms, units
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from openmm import LangevinMiddleIntegrator, MonteCarloBarostat, Platform, app, unit
 
 from openmm_kml.interfaces.ase import KMLCalculator
@@ -36,15 +35,18 @@ def atomistic(n_frames, steps, equilibration, edge):
     system = force_field.createSystem(
         modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.85 * unit.nanometer, constraints=app.HBonds
     )
-    barostat = system.addForce(MonteCarloBarostat(1 * unit.bar, TEMPERATURE * unit.kelvin))
+    barostat = MonteCarloBarostat(1 * unit.bar, TEMPERATURE * unit.kelvin)
+    barostat.setRandomNumberSeed(1)
+    system.addForce(barostat)
     integrator = LangevinMiddleIntegrator(TEMPERATURE * unit.kelvin, 1 / unit.picosecond, 2 * unit.femtosecond)
     integrator.setRandomNumberSeed(1)
-    simulation = app.Simulation(modeller.topology, system, integrator, Platform.getPlatformByName("CPU"))
+    platform, properties = Platform.getPlatformByName("CPU"), {"DeterministicForces": "true"}
+    simulation = app.Simulation(modeller.topology, system, integrator, platform, properties)
     simulation.context.setPositions(modeller.positions)
     simulation.minimizeEnergy(maxIterations=50)
     simulation.context.setVelocitiesToTemperature(TEMPERATURE * unit.kelvin, 1)
     simulation.step(equilibration)
-    system.getForce(barostat).setFrequency(0)
+    barostat.setFrequency(0)
     simulation.context.reinitialize(preserveState=True)
     masses = np.array([system.getParticleMass(k).value_in_unit(unit.dalton) for k in range(3)])
     frames = []
@@ -70,7 +72,8 @@ def coarse(model, start, n_frames, steps):
     rng = np.random.default_rng(0)
     atoms = Atoms(start.numbers, start.positions, cell=start.cell, pbc=True, masses=np.full(len(start), MASS))
     atoms.calc = KMLCalculator(model)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=rng)
+    deviation = np.sqrt(MASS * units.kB * TEMPERATURE)
+    atoms.set_momenta(deviation * rng.standard_normal((len(atoms), 3)))
     dynamics = Langevin(atoms, 4 * units.fs, temperature_K=TEMPERATURE, friction=0.005 / units.fs, fixcm=False, rng=rng)
     dynamics.run(3 * steps)
     frames = []

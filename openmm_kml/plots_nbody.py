@@ -4,29 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from openmm_kml.dimers import dimer_energies
 from openmm_kml.elements import symbol
 from openmm_kml.local_terms import Spline3Term, pair_number
 from openmm_kml.plots import GRAY, new_figure
 from openmm_kml.reference import evaluate_structure
 
 _MOST_PANELS = 9
-
-
-def pair_energy(weights, first, second, distances):
-    """Return the energy in eV of two atoms alone at some distances, without the energies of each atom alone.
-
-    Parameters
-    ----------
-    weights : openmm_kml.weights.Weights
-        With `elements`.
-    first, second : int
-        Atomic numbers.
-    distances : ndarray of shape (m,), Å
-    """
-    apart = sum(evaluate_structure(weights, [[0, 0, 0]], [z])[0] for z in (first, second))
-    return np.array(
-        [evaluate_structure(weights, [[0, 0, 0], [0, 0, r]], [first, second])[0] - apart for r in distances]
-    )
 
 
 def triple_energy(weights, center, first, second, distance, angles):
@@ -76,7 +60,7 @@ def _draw_pairs(ax, weights, elements):
     depths = []
     for k, a in enumerate(elements):
         for b in elements[k:]:
-            energies = pair_energy(weights, a, b, distances)
+            energies, _ = dimer_energies(weights, a, b, distances)
             ax.plot(distances, energies, label=f"{symbol(a)}–{symbol(b)}", linewidth=1.6)
             depths.append(np.abs(energies[distances > start + 0.2 * (reach - start)]).max())
     scale = 1.5 * max([*depths, 1e-3])

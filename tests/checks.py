@@ -34,10 +34,16 @@ def check_forces(evaluate, positions, tolerance=1e-6, step=STEP):
         assert abs(difference - forces[atom, axis]) < tolerance * largest, (atom, axis)
 
 
-def check_virial(evaluate, positions, tolerance=1e-6):
-    """Assert that the virial is symmetric and equals -dE/dstrain for all six components."""
-    virial = evaluate(positions)[2]
-    np.testing.assert_allclose(virial, virial.T, atol=1e-12 * np.abs(virial).max())
+def check_virial(evaluate, positions, cell=None, tolerance=1e-6, step=STEP, floor=0.0):
+    """Assert that the virial is symmetric and equals -dE/dstrain for all six components.
+
+    With a cell, whose lattice vectors are strained along, `evaluate` takes it as its second argument. Errors are
+    measured in units of the largest component, but at least of `floor` eV.
+    """
+    structure = (positions,) if cell is None else (positions, cell)
+    virial = evaluate(*structure)[2]
+    scale = max(floor, np.abs(virial).max())
+    np.testing.assert_allclose(virial, virial.T, atol=1e-12 * scale)
     for a in range(3):
         for b in range(a + 1):
             strain = np.zeros((3, 3))
@@ -45,9 +51,9 @@ def check_virial(evaluate, positions, tolerance=1e-6):
             strain[b, a] += 0.5
 
             def energy(t, strain=strain):
-                return evaluate(positions @ (np.eye(3) + t * strain))[0]
+                return evaluate(*(vectors @ (np.eye(3) + t * strain) for vectors in structure))[0]
 
-            assert abs(-four_point_difference(energy) - virial[a, b]) < tolerance * np.abs(virial).max(), (a, b)
+            assert abs(-four_point_difference(energy, step) - virial[a, b]) < tolerance * scale, (a, b)
 
 
 def check_rigid_motion(evaluate, positions, rng):

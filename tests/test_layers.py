@@ -10,6 +10,7 @@ FORBIDDEN = {
     "openmm_kml.potential": ("scipy", "openmm", "ase", "openmm_kml.training", "openmm_kml.kernels"),
     "openmm_kml.interfaces.openmm": ("openmm_kml.training", "openmm_kml.kernels", "openmm_kml.descriptors"),
     "openmm_kml.interfaces.ase": ("openmm", "openmm_kml.training", "openmm_kml.kernels", "openmm_kml.descriptors"),
+    "openmm_kml.training.nbody": ("openmm", "openmm_kml.interfaces", "openmm_kml.potential"),
     "openmm_kml.training": ("openmm", "openmm_kml.interfaces", "openmm_kml.potential"),
     "openmm_kml.interfaces.baseline": ("openmm_kml.training",),
     "openmm_kml.md": ("openmm_kml.training",),

@@ -77,6 +77,36 @@ def test_a_kept_list_notices_every_other_change():
         assert_equal_to_rounding(kept.evaluate_structure(*change, atomic=True), expected)
 
 
+@pytest.mark.parametrize("skin", [0.3, 0.5, 2.0])
+def test_a_list_kept_in_a_cell_that_changes_gives_what_a_new_one_gives(skin):
+    """As barostats do: the cell breathes, shears and comes back; atoms wander, and some jump by lattice vectors."""
+    positions, numbers, cell = melt()
+    rng = np.random.default_rng(8)
+    kept, fresh = Engine(DATA, skin=skin), Engine(DATA, skin=0.0)
+    fractions = positions @ np.linalg.inv(cell)
+    for step in range(60):
+        size = (0.0, 1e-4, 3e-3, 2e-2, 6e-2)[step % 5]
+        box = cell @ (np.eye(3) + size * rng.normal(size=(3, 3)))
+        fractions = fractions + rng.normal(0, 0.0005, fractions.shape)
+        fractions = fractions + (rng.random(fractions.shape) < 0.02) * rng.integers(-2, 3, fractions.shape)
+        results = [e.evaluate_structure(fractions @ box, numbers, box, True, atomic=True) for e in (kept, fresh)]
+        assert_equal_to_rounding(*results)
+
+
+def test_pairs_that_a_shrinking_cell_brings_together_are_noticed():
+    """Two atoms a little beyond cutoff and skin come within the cutoff, though neither moves against the cell."""
+    weights = LOCAL_MODELS["pairs of silicon"]
+    (term,) = weights.terms
+    kept = Engine(to_bytes(weights), skin=0.5)
+    for distance in (term.cutoff + 0.51, term.cutoff + 0.1, term.cutoff - 0.3, term.cutoff + 0.4):
+        box = np.diag([5 * distance, 40.0, 40.0])
+        positions = np.array([[0.0, 0, 0], [distance, 0, 0]])
+        energy = kept.evaluate_structure(positions, [14, 14], box, True)[0]
+        expected = Engine(to_bytes(weights)).evaluate_structure(positions, [14, 14], box, True)[0]
+        assert energy == pytest.approx(expected, abs=1e-12)
+        assert (abs(energy + 3.0) > 1e-6) == (distance < term.cutoff)
+
+
 def test_a_refused_structure_does_not_spoil_the_next():
     positions, numbers, cell = melt()
     kept = Engine(DATA)

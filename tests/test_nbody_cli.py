@@ -1,6 +1,7 @@
 """`kml train nbody`, `info`, `test` and `learning-curve` on two- and three-body models."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from ase.io import write
@@ -9,7 +10,7 @@ from test_nbody_structures import as_atoms
 
 from openmm_kml.cli.entry import main
 from openmm_kml.structures import Structure, StructureSet
-from openmm_kml.weights import load
+from openmm_kml.weights import Baseline, load, save
 
 FAST = ["--cutoff2", "4.4", "--cutoff3", "3.0", "--spacing2", "0.4", "--spacing3", "0.5", "--threads", "1", "--quiet"]
 
@@ -67,6 +68,20 @@ def test_info_prints_and_draws(model, tmp_path, capsys):
     assert energies[-1] == 0
 
 
+def test_info_of_a_difference_to_a_baseline(model, tmp_path, capsys):
+    """A Δ-model's functions are shown as they are; nothing of it is evaluated as the whole energy."""
+    path, picture, reports = tmp_path / "delta.safetensors", tmp_path / "f.png", []
+    save(replace(load(model), baseline=Baseline("sha256:" + 64 * "a", "mm.xml")), path)
+    for name in (path, model):
+        report = tmp_path / "info.json"
+        assert main(["info", str(name), "--plot", str(picture), "--json", str(report)]) == 0
+        reports.append(json.loads(report.read_text()))
+    assert reports[0]["pair_energies"] == reports[1]["pair_energies"]
+    assert reports[0]["baseline"] == {"name": "mm.xml", "digest": "sha256:" + 64 * "a"}
+    assert "baseline" not in reports[1]
+    assert capsys.readouterr().out.count("only the difference to mm.xml") == 1
+
+
 def test_test_shows_groups_and_keeps_the_held_out_apart(model, data, tmp_path, capsys):
     report, picture = tmp_path / "errors.json", tmp_path / "parity.png"
     assert main(["test", str(model), str(data), "--json", str(report), "--plot", str(picture)]) == 0
@@ -90,6 +105,47 @@ def test_learning_curve(data, tmp_path):
     points = json.loads(report.read_text())
     assert [point["n_train"] for point in points] == [4, 12]
     assert points[1]["forces_rmse"] < points[0]["forces_rmse"]
+
+
+def test_learning_curve_takes_the_options_of_the_trainer(data, tmp_path):
+    errors = {}
+    for name, options in (
+        ("triples", []),
+        ("pairs", ["--cutoff3", "0"]),
+        ("smooth", ["--length-scale2", "5", "--length-scale3", "5"]),
+        ("validated", ["--selection", "validation", "--n-valid", "4"]),
+    ):
+        report = tmp_path / "curve.json"
+        words = ["learning-curve", str(data), "--kind", "nbody", "--sizes", "8", "--n-test", "4", "--json", str(report)]
+        assert main([*words, *FAST, *options]) == 0
+        (point,) = json.loads(report.read_text())
+        errors[name] = point["forces_rmse"]
+    assert len(set(errors.values())) == 4
+    assert errors["triples"] < min(errors["pairs"], errors["smooth"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("nbody", ["--ard", "--solver", "iterative"], "unrecognized arguments: --ard --solver"),
+        ("nbody", ["--no-energies"], "unrecognized arguments: --no-energies"),
+        ("nbody", ["--seed", "3"], "unrecognized arguments: --seed"),
+        ("soap", ["--cutoff3", "3"], "unrecognized arguments: --cutoff3"),
+        ("gdml", ["--cutoff3", "0"], "unrecognized arguments: --cutoff3"),
+        ("gdml", ["--virial-key", "w"], "unrecognized arguments: --virial-key"),
+        ("sgdml", [], "invalid choice: 'sgdml'"),
+    ],
+)
+def test_learning_curve_refuses_options_of_another_kind(kind, options, message, data, capsys):
+    with pytest.raises(SystemExit):
+        main(["learning-curve", str(data), "--kind", kind, "--sizes", "4", *options])
+    assert message in capsys.readouterr().err
+
+
+def test_learning_curve_helps_with_the_options_of_a_kind(capsys):
+    with pytest.raises(SystemExit):
+        main(["learning-curve", "--kind", "soap", "--help"])
+    assert "--l-max" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,26 @@
 """The prior and the solver: against dense algebra and against a plain Gaussian process with explicit kernels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from checks import four_point_difference
 from nbody_cases import TRICLINIC, frames, random_model, small_basis
 
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.neighbors import neighbor_list
+from openmm_kml.training.nbody import NBodyOptions, selection
 from openmm_kml.training.nbody.basis import Grid, SplineBasis
 from openmm_kml.training.nbody.design import design_rows
 from openmm_kml.training.nbody.prior import amplitude, axis_covariance, three_body_factor, two_body_factor
+from openmm_kml.training.nbody.selection import (
+    Hyperparameters,
+    climb,
+    first_guess,
+    likelihood_gradient,
+    likelihood_loss,
+    search,
+)
 from openmm_kml.training.nbody.solve import BlockPrior, StackedQR, solve
 
 
@@ -80,6 +92,56 @@ def test_marginal_likelihood_and_variance_are_those_of_the_gaussian_process(n_ro
     explained = S @ A.T @ np.linalg.solve(A @ S @ A.T + np.eye(len(y)), A @ S)
     expected = posterior.scale**2 * np.diag(new @ (S - explained) @ new.T)
     np.testing.assert_allclose(posterior.variance(new), expected, atol=1e-10)
+
+
+def likelihood_case(kernel, elements, n_frames):
+    """Return basis, options, triangular factor and number of rows of some frames with random labels."""
+    rng = np.random.default_rng(6)
+    basis = small_basis(elements)
+    options = NBodyOptions(kernel=kernel, cutoff3=3.4, progress=False)
+    stacked = StackedQR(basis.n_columns + 1)
+    for frame in frames(2, n_frames, (*elements, *elements, 14, 14)):
+        design = design_rows(basis, frame)
+        rows = np.vstack([design.energy, design.forces, design.virial])
+        labels = rows @ random_model(basis, 1, 0.5, 0.1) + 0.1 * rng.standard_normal(len(rows))
+        stacked.add(np.column_stack([rows, labels]) / 0.1)
+    return basis, options, stacked.factor(), stacked.n_rows
+
+
+@pytest.mark.parametrize(
+    ("kernel", "elements", "n_frames"),
+    [("squared_exponential", (14,), 12), ("matern52", (14,), 1), ("matern92", (8, 14), 3)],
+    ids=["many rows", "few rows", "two elements"],
+)
+def test_gradient_of_the_likelihood_is_its_derivative(kernel, elements, n_frames, monkeypatch):
+    # Directions of the prior that come and go along the way of a difference must be too small to be seen.
+    monkeypatch.setattr(selection, "_SEARCH_ROUNDING", 1e-12)
+    basis, options, factor, n_rows = likelihood_case(kernel, elements, n_frames)
+    loss = likelihood_gradient(basis, options, factor, n_rows)
+    point = Hyperparameters(0.8, 0.9, 2.0, 0.6)
+    names = list(vars(point))
+    value, gradient = loss(point, names)
+    assert value == pytest.approx(n_rows * likelihood_loss(basis, options, factor, n_rows)(point), rel=1e-12)
+    for name, slope in zip(names, gradient, strict=True):
+
+        def along(t, name=name):
+            return loss(replace(point, **{name: getattr(point, name) * np.exp(t)}), [])[0]
+
+        assert four_point_difference(along) == pytest.approx(slope, rel=1e-6, abs=1e-5)
+    assert np.abs(gradient).min() > 1e-2
+
+
+def test_the_climb_ends_where_the_likelihood_is_largest():
+    basis, options, factor, n_rows = likelihood_case("squared_exponential", (14,), 12)
+    start, free = first_guess(options)
+    searched, _ = search(start, free, likelihood_loss(basis, options, factor, n_rows))
+    climbed, log = climb(start, free, likelihood_gradient(basis, options, factor, n_rows))
+    loss = likelihood_loss(basis, options, factor, n_rows)
+    assert loss(climbed) < loss(start)
+    assert loss(climbed) < loss(searched) + 1e-3 * abs(loss(searched))
+    assert min(entry["loss"] for entry in log) == pytest.approx(n_rows * loss(climbed))
+    fixed, _ = climb(start, ["amplitude2"], likelihood_gradient(basis, options, factor, n_rows))
+    assert fixed == replace(start, amplitude2=fixed.amplitude2)
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

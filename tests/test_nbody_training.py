@@ -15,7 +15,7 @@ from openmm_kml.structures import Structure, StructureSet
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.selection import Hyperparameters
-from openmm_kml.training.nbody.survey import repulsion_switch, shell_warning, survey
+from openmm_kml.training.nbody.survey import reach_warnings, repulsion_switch, shell_warning, survey
 from openmm_kml.training.nbody.trainer import reference_errors
 from openmm_kml.weights import from_bytes, to_bytes
 
@@ -105,7 +105,7 @@ def test_the_same_data_give_the_same_bytes(binary):
     )
 
 
-@pytest.mark.parametrize("selection", ["likelihood", "validation"])
+@pytest.mark.parametrize("selection", ["likelihood", "gradient", "validation"])
 def test_hyperparameters_are_chosen(selection):
     options = NBodyOptions(**SMALL)
     structures = frames(12, 14)
@@ -123,7 +123,7 @@ def test_hyperparameters_are_chosen(selection):
     chosen = fit_nbody(noisy[:5], noisy[5:9], free)
     assert chosen.report["selection"]["criterion"] == selection
     trials = [trial["loss"] for trial in chosen.report["selection"]["trials"]]
-    assert len(trials) > 8
+    assert len(trials) > 6
     assert min(trials) < trials[0]
     fixed = replace(
         options, noise_energy=0.001, noise_force=0.1, noise_virial=0.05, length_scale2=5.0, length_scale3=5.0
@@ -255,6 +255,45 @@ def test_a_cutoff_just_outside_a_shell_is_told():
     assert "would leave 6" in sentence
     options = NBodyOptions(cutoff3=3.5, progress=False)
     assert shell_warning(survey(crystal, options), options) is None
+
+
+def test_what_periodic_data_leave_open_below_a_cutoff_is_told():
+    """A cold crystal has no pairs between its first two shells, 2.35 and 3.84 Å; a melt has."""
+    options = NBodyOptions(cutoff2=5.0, cutoff3=3.5, progress=False)
+    cold = survey(StructureSet([diamond(5.43)]), options)
+    assert cold.longest["cutoff3"][0] < 2.6
+    (sentence,) = reach_warnings(cold, options)
+    assert sentence.startswith(
+        f"cutoff3 is 3.5 Å, but inside it the data have no Si-Si beyond {cold.longest['cutoff3'][0]:.2f}"
+    )
+    assert reach_warnings(cold, replace(options, cutoff3=2.7)) == []
+    melt = survey(frames(4, 6), replace(options, cutoff3=0))
+    assert reach_warnings(melt, replace(options, cutoff3=0)) == []
+    alloy = replace(frames(4, 1).frames[0], numbers=[14, 14, 14, 14, 14, 14, 14, 32])
+    (sentence,) = reach_warnings(
+        survey(StructureSet([alloy]), replace(options, cutoff3=0)), replace(options, cutoff3=0)
+    )
+    assert "no Ge-Ge at all" in sentence
+
+
+def test_a_cutoff_beyond_the_own_image_of_all_frames_is_told():
+    """The primitive cell repeats after 3.84 Å, two of them after 7.68."""
+    small, large = (StructureSet([diamond(5.43, repeat)]) for repeat in (1, 2))
+    options = NBodyOptions(cutoff2=5.0, cutoff3=0, progress=False)
+    (sentence,) = reach_warnings(survey(small, options), options)
+    assert "from 3.84 Å on every atom of every frame sees its own image" in sentence
+    both = StructureSet([*small, *large])
+    assert reach_warnings(survey(both, options), options) == []
+    assert reach_warnings(survey(small, options), replace(options, cutoff2=3.8)) == []
+    cluster = [replace(f, cell=None, pbc=False) for f in frames(4, 2)]
+    assert survey(StructureSet(cluster), options).own_image == np.inf
+
+
+def test_the_trainer_passes_the_warnings_on(binary):
+    structures, options, _ = binary
+    bare = StructureSet([replace(f, numbers=np.where(f.numbers == 8, 14, f.numbers)) for f in structures.frames[:2]])
+    fit = fit_nbody(bare, None, replace(options, cutoff2=8.0))
+    assert any("cutoff2 is 8 Å, but from" in note for note in fit.report["notes"])
 
 
 def test_prior_of_repulsion_leaves_the_data_alone():

@@ -11,16 +11,18 @@ import pytest
 from models import ETHANOL_SPECIES, MODELS, closed, model_positions, random_weights
 from openmm import unit
 from openmm_helpers import (
-    DEVICE_ROUTE,
     FAILING_DEVICE_ROUTE,
     KJ_PER_MOL,
     NM,
+    PRECISIONS,
     SUBSET,
     SUBSET_SIZE,
     USUAL_ROUTE,
     context_for,
+    device_context,
     energy_and_forces,
     ethanol,
+    needs_opencl,
     potential_of,
     system_with,
 )
@@ -31,26 +33,9 @@ from openmm_kml.interfaces.openmm import KMLForce, device_warnings
 from openmm_kml.potential import KernelPotential
 from openmm_kml.weights import GDMLTerm, Weights, to_bytes
 
-PLATFORMS = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
-pytestmark = pytest.mark.skipif(
-    "OpenCL" not in PLATFORMS, reason="OpenMM found no OpenCL on this machine (Debian's pocl-opencl-icd provides one)"
-)
+pytestmark = needs_opencl
 
-PRECISIONS = ("single", "mixed", "double")
 BOUNDS = {"single": 2e-6, "mixed": 2e-6, "double": 1e-9}
-
-
-def device_context(system, positions, precision="double", time_step=0.0005, route=DEVICE_ROUTE):
-    """Return a Context on OpenCL at positions (n, 3) in Å, by default one that uses the device's compute kernels."""
-    integrator = openmm.VerletIntegrator(time_step)
-    platform = openmm.Platform.getPlatformByName("OpenCL")
-    load_library().set_route(route)
-    try:
-        context = openmm.Context(system, integrator, platform, {"Precision": precision})
-    finally:
-        load_library().set_route(USUAL_ROUTE)
-    context.setPositions(np.asarray(positions) * NM)
-    return context
 
 
 def check(context, expected, precision, scale=1.0):

@@ -7,7 +7,7 @@ import pytest
 from local_models import SILICON, SOAP_MODELS, random_soap, random_spline2
 
 from openmm_kml.cli.entry import main
-from openmm_kml.plots_nbody import pair_energy
+from openmm_kml.dimers import dimer_energies
 from openmm_kml.potential import KernelPotential
 from openmm_kml.term_descriptions import describe_term
 from openmm_kml.weights import SoapTerm, Weights, save, to_bytes
@@ -64,6 +64,6 @@ def test_energy_of_a_pair_vanishes_at_the_cutoff():
     """An atom alone has energy by soap, which is none of the pair's."""
     for weights in SOAP_MODELS.values():
         reach = max(term.reach for term in weights.terms)
-        energies = pair_energy(weights, weights.elements[0], weights.elements[-1], np.array([2.0, reach]))
+        energies = dimer_energies(weights, weights.elements[0], weights.elements[-1], np.array([2.0, reach]))[0]
         assert abs(energies[1]) < 1e-12
         assert abs(energies[0]) > 1e-3

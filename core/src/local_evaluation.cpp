@@ -31,7 +31,7 @@ Failure LocalEvaluation::begin(const LocalModel& model, const Structure& structu
         if (!make_frame(structure.cell, structure.pbc, frame))
             return failed(Failure::no_volume);
         const double reach = model.cutoff(), near = model.cutoff_near();
-        list_is_stale = list.stale(structure.n_atoms, structure.positions, frame, reach, near);
+        list_is_stale = !list.follow(structure.n_atoms, structure.positions, frame, reach, near);
         if (list_is_stale && !list.start(structure.n_atoms, structure.positions, frame, reach, near))
             return failed(Failure::too_small);
         return {};
@@ -54,8 +54,6 @@ Failure LocalEvaluation::finish_search() noexcept {
 Failure LocalEvaluation::prepare(const LocalModel& model, const Structure& structure, int n_lanes) noexcept {
     try {
         const size_t n = size_t(structure.n_atoms), room = size_t(list.most + 15) / 8 * 8;
-        if (!list_is_stale)
-            list.move(structure.positions);
         energy.resize(n);
         pull.resize(3 * n);
         gradient.resize(4 * list.reverse.size());

@@ -52,9 +52,8 @@ def run(args):
         "atom_energies": {str(z): energy for z, energy in weights.atom_energies.items()},
         "terms": [_describe(term, weights.species) for term in weights.terms],
         "provenance": weights.provenance,
+        **baseline_of(weights),
     }
-    if weights.baseline is not None:
-        report["baseline"] = {"name": weights.baseline.name, "digest": weights.baseline.digest}
     write_json(args.json, report)
     _print(report)
 
@@ -95,10 +94,21 @@ def _print(report):
         print(f"  trained on      {'energies and forces' if term['trained_on_energies'] else 'forces'}")
         print(f"  energy offset   {term['energy_offset']:.6f} eV")
         print_symmetries(term["symmetries"])
+    print_baseline(report)
+    print_provenance(report["provenance"])
+
+
+def baseline_of(weights):
+    """Return what a report says of the baseline of a model, if it has one."""
+    if weights.baseline is None:
+        return {}
+    return {"baseline": {"name": weights.baseline.name, "digest": weights.baseline.digest}}
+
+
+def print_baseline(report):
     if "baseline" in report:
         print(f"  baseline        only the difference to {_printable(report['baseline']['name'])}")
         print(f"                  {report['baseline']['digest']}")
-    print_provenance(report["provenance"])
 
 
 def print_provenance(provenance):

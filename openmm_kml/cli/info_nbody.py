@@ -12,7 +12,7 @@ _FORMS = {
 
 def info_of_local(args, weights):
     """Print, write and draw what a model of local terms holds."""
-    from openmm_kml.cli.info import print_provenance
+    from openmm_kml.cli.info import baseline_of, print_baseline, print_provenance
     from openmm_kml.elements import symbol
 
     report = {
@@ -23,6 +23,7 @@ def info_of_local(args, weights):
         "terms": _describe_all(weights),
         "pair_energies": _pair_table(weights),
         "provenance": weights.provenance,
+        **baseline_of(weights),
     }
     if args.plot is not None:
         from openmm_kml.plots import save_figure
@@ -31,6 +32,7 @@ def info_of_local(args, weights):
         save_figure(functions(weights), args.plot)
     write_json(args.json, report)
     _print(report)
+    print_baseline(report)
     print_provenance(report["provenance"])
 
 
@@ -67,15 +69,15 @@ def _pair_table(weights):
     """Return the energies of two atoms at some distances, name of the pair -> list; "r" has the distances."""
     import numpy as np
 
+    from openmm_kml.dimers import dimer_energies
     from openmm_kml.elements import symbol
-    from openmm_kml.plots_nbody import pair_energy
 
     reach = max(term.reach for term in weights.terms)
     distances = np.linspace(reach / _ROWS, reach, _ROWS)
     table = {"r": distances.tolist()}
     for k, a in enumerate(weights.elements):
         for b in weights.elements[k:]:
-            table[f"{symbol(a)}-{symbol(b)}"] = pair_energy(weights, a, b, distances).tolist()
+            table[f"{symbol(a)}-{symbol(b)}"] = dimer_energies(weights, a, b, distances)[0].tolist()
     return table
 
 

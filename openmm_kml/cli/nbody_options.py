@@ -2,7 +2,7 @@
 
 import argparse
 
-from openmm_kml.cli.common import add_data_options, natural, positive_float, positive_int
+from openmm_kml.cli.common import add_data_options, positive_float, positive_int
 
 _KERNELS = ("squared_exponential", "matern52", "matern72", "matern92")
 
@@ -24,7 +24,7 @@ def add_nbody_options(parser):
         group.add_argument(f"--{name}", type=positive_float, metavar="L", help="of the prior, Å (default: chosen)")
     group.add_argument("--no-repulsion", action="store_true", help="no screened nuclear repulsion: for beads")
     add_atom_energy_option(group)
-    add_fit_options(parser)
+    add_fit_options(parser, selections=("likelihood", "gradient", "validation"))
 
 
 def add_atom_energy_option(group):
@@ -39,7 +39,7 @@ def add_atom_energy_option(group):
 
 
 def add_fit_options(parser, noise_energy="0.002", selections=("likelihood", "validation")):
-    """Add the options of `openmm_kml.training.fit_options.FitOptions`, and the seed of the split.
+    """Add the options of `openmm_kml.training.fit_options.FitOptions`.
 
     Parameters
     ----------
@@ -68,10 +68,10 @@ def add_fit_options(parser, noise_energy="0.002", selections=("likelihood", "val
     group.add_argument(
         "--selection",
         choices=selections,
-        help=f"what chooses the hyperparameters (default: {selections[0]})",
+        help="what chooses the hyperparameters: the likelihood of the data, searched or climbed along its gradient, or "
+        f"frames left out (default: {selections[0]})",
     )
     group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of linear algebra (default: 1)")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")
 
 
 def nbody_options(args):

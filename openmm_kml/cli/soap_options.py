@@ -41,6 +41,9 @@ def add_soap_options(parser):
     group.add_argument("--no-repulsion", action="store_true", help="no screened nuclear repulsion: for beads")
     add_atom_energy_option(group)
     add_fit_options(parser, "0.0005", ("cross_validation", "likelihood", "validation"))
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="of the split and the sparse points (default: 0)"
+    )
     group = parser.add_argument_group("where it runs")
     group.add_argument("--memory-limit", type=byte_size, metavar="SIZE", help="such as 8GB; default: what is free")
     group.add_argument("--dask", action="store_true", help="compute the rows on Dask workers on this machine")

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from openmm_kml.cli.common import add_command
+from openmm_kml.cli.common import add_command, natural
 from openmm_kml.cli.nbody_options import add_nbody_options, add_structure_options, nbody_options
 from openmm_kml.cli.train_local import add_last_arguments, add_local_arguments, print_common, train_local
 
@@ -20,6 +20,7 @@ def add_nbody_parser(kinds):
     )
     add_local_arguments(parser)
     add_nbody_options(parser)
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")
     add_structure_options(parser)
     add_last_arguments(parser)
 

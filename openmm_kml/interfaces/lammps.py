@@ -76,13 +76,16 @@ def build_plugin(lammps=None, output=None, compiler=None, options=(), rebuild=Fa
 
 def input_lines(path):
     """Return the two lines that an input deck of LAMMPS needs."""
-    name = str(path)
-    if re.search(r"[\s#&$\"']", name):
-        name = f'"{name}"'
     return (
-        f"plugin load {name}",
+        f"plugin load {deck_word(path)}",
         "pair_style kml  # then: pair_coeff * * MODEL.safetensors, and an element for each atom type",
     )
+
+
+def deck_word(path):
+    """Return a path as LAMMPS's decks want it: in quotes where it would fall apart."""
+    name = str(path)
+    return f'"{name}"' if re.search(r"[\s#&$\"']", name) else name
 
 
 @dataclass(frozen=True)

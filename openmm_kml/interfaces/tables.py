@@ -3,12 +3,11 @@
 import numpy as np
 
 from openmm_kml import units
+from openmm_kml.dimers import dimer_energies
 from openmm_kml.elements import symbol
-from openmm_kml.local_terms import Spline3Term
-from openmm_kml.reference import evaluate_structure
+from openmm_kml.interfaces.lammps import deck_word
+from openmm_kml.local_terms import RepulsionTerm, Spline2Term
 from openmm_kml.weights import write_atomically
-
-_MOST_ROWS = 20_000  # dimers of one evaluation
 
 
 def pair_table(weights, first, second, distances, leave_out_triples=False):
@@ -34,37 +33,20 @@ def pair_table(weights, first, second, distances, leave_out_triples=False):
     ValueError
         If the model has no pair terms or lacks an element, or if it has three-body terms and nobody agreed to lose
         them.
+    openmm_kml.errors.WeightFileError
+        If the model is only the difference to a baseline.
     """
-    local = [term for term in weights.terms if hasattr(term, "reach")]
-    pairs = tuple(term for term in local if not isinstance(term, Spline3Term))
-    if not pairs:
-        raise ValueError("the model has no two-body terms, which a table could hold")
-    if len(pairs) < len(local) and not leave_out_triples:
+    pairs = _pair_terms(weights)
+    if len(pairs) < len(weights.terms) and not leave_out_triples:
         raise ValueError(
-            "the model has three-body terms, which a table of pairs cannot hold; leave_out_triples=True drops them"
+            "the model has three-body terms, which a table of pairs cannot hold; leave_out_triples=True, or "
+            "--leave-out-triples, drops them"
         )
+    weights.check_complete()
     distances = np.asarray(distances, dtype=float)
     if distances.ndim != 1 or not np.all(distances > 0):
         raise ValueError("the distances must be a list of numbers above zero, in Å")
-    model = type(weights)(elements=weights.elements, terms=pairs, baseline=weights.baseline)
-    reach = max(term.reach for term in pairs) + distances.max()
-    energies, forces = np.empty(len(distances)), np.empty(len(distances))
-    for start in range(0, len(distances), _MOST_ROWS):
-        part = slice(start, start + _MOST_ROWS)
-        energies[part], forces[part] = _dimers(model, first, second, distances[part], reach)
-    return energies, forces
-
-
-def _dimers(model, first, second, distances, apart):
-    """Return energies and forces of pairs of atoms on a lattice, so wide that no two pairs see each other."""
-    n = len(distances)
-    side = int(np.ceil(n ** (1 / 3)))
-    place = 1.1 * apart * np.stack(np.unravel_index(np.arange(n), (side, side, side)), axis=1)
-    shift = np.zeros((n, 3))
-    shift[:, 0] = distances
-    numbers = np.repeat([first, second], n)
-    _, forces, _, energies = evaluate_structure(model, np.concatenate([place, place + shift]), numbers)
-    return energies[:n] + energies[n:], forces[n:, 0]
+    return dimer_energies(type(weights)(elements=weights.elements, terms=pairs), first, second, distances)
 
 
 def write_lammps_table(weights, path, start=0.5, spacing=0.002, leave_out_triples=False):
@@ -86,9 +68,8 @@ def write_lammps_table(weights, path, start=0.5, spacing=0.002, leave_out_triple
     lines : list of str
         ``pair_style`` and ``pair_coeff``, for atom types in the order of the model's elements.
     """
-    reach = _reach(weights)
-    n = int(np.ceil((reach - start) / spacing)) + 1
-    r = np.linspace(start, reach, n)
+    r = _grid(weights, start, spacing)
+    n, reach = len(r), r[-1]
     text = [f"# two-body functions of a kernel potential, UNITS: metal\n# from {start:g} to {reach:g} Å\n"]
     lines = [f"pair_style table spline {n}"]
     for a, first in enumerate(weights.elements):
@@ -98,12 +79,12 @@ def write_lammps_table(weights, path, start=0.5, spacing=0.002, leave_out_triple
             text.append(f"\n{name}\nN {n} R {start:.10g} {reach:.10g}\n\n")
             rows = zip(range(1, n + 1), r, energies, forces, strict=True)
             text += [f"{k} {x:.15g} {energy:.15g} {force:.15g}\n" for k, x, energy, force in rows]
-            lines.append(f"pair_coeff {a + 1} {b + 1} {path} {name}")
+            lines.append(f"pair_coeff {a + 1} {b + 1} {deck_word(path)} {name}")
     write_atomically(path, "".join(text).encode())
     return lines
 
 
-def custom_nonbonded_force(weights, numbers, start=0.3, n_points=3001, leave_out_triples=False):
+def custom_nonbonded_force(weights, numbers=(), start=0.3, spacing=0.002, leave_out_triples=False):
     """Return an OpenMM ``CustomNonbondedForce`` with the two-body functions, for any platform.
 
     Parameters
@@ -111,11 +92,11 @@ def custom_nonbonded_force(weights, numbers, start=0.3, n_points=3001, leave_out
     weights : openmm_kml.weights.Weights
         With `elements`.
     numbers : sequence of int
-        Atomic number of each particle of the System.
-    start : float, Å
-        First distance of the tables. Closer atoms feel nothing: give the model a repulsion that keeps them apart.
-    n_points : int
-        Points of each table, between which OpenMM puts cubic splines.
+        Atomic number of each particle of the System. Particles that come later are added by ``addParticle``: of a model
+        of several elements with one parameter, the place of their element in the model's list, counted from 0.
+    start, spacing : float, Å
+        First distance of the tables, and steps, between which OpenMM puts cubic splines. Closer atoms feel nothing:
+        give the model a repulsion that keeps them apart.
     leave_out_triples : bool
         As for `pair_table`.
 
@@ -135,8 +116,8 @@ def custom_nonbonded_force(weights, numbers, start=0.3, n_points=3001, leave_out
     unknown = sorted(set(numbers) - set(elements))
     if unknown:
         raise ValueError(f"the model does not know {', '.join(symbol(z) for z in unknown)}")
-    reach = _reach(weights)
-    r = np.linspace(start, reach, n_points)
+    r = _grid(weights, start, spacing)
+    reach = r[-1]
     pairs = [(a, b) for a in range(len(elements)) for b in range(a, len(elements))]
     terms = []
     functions = {}
@@ -159,8 +140,22 @@ def custom_nonbonded_force(weights, numbers, start=0.3, n_points=3001, leave_out
     return force
 
 
-def _reach(weights):
-    """Return the distance in Å where the last two-body function ends."""
+def _pair_terms(weights):
+    """Return the terms that a table can hold."""
     if weights.elements is None:
         raise ValueError("a model of one molecule has no two-body functions")
-    return max((term.reach for term in weights.terms if not isinstance(term, Spline3Term)), default=0.0)
+    pairs = tuple(term for term in weights.terms if isinstance(term, Spline2Term | RepulsionTerm))
+    if not pairs:
+        raise ValueError("the model has no two-body terms, which a table could hold")
+    return pairs
+
+
+def _grid(weights, start, spacing):
+    """Return the distances of a table in Å, from the first to where the last two-body function ends."""
+    reach = max(term.reach for term in _pair_terms(weights))
+    if not (0 < start < reach and 0 < spacing < reach - start):
+        raise ValueError(
+            f"a table from {start:g} Å in steps of {spacing:g} Å is not possible; the first distance must be above zero"
+            f" and below the model's cutoff of {reach:g} Å, and the steps shorter than what lies between"
+        )
+    return np.linspace(start, reach, int(np.ceil((reach - start) / spacing)) + 1)

@@ -25,15 +25,20 @@ struct Frame {
 /** Set the frame; false when the periodic vectors span no volume (area, length). `pbc` may be NULL, as may `cell`. */
 bool make_frame(const double* cell, const int* pbc, Frame& frame);
 
-/** The list. A driver calls stale(); if it says so, start(), search() of all chunks, place() and link() of all. */
+/** The list. A driver calls follow(); if that fails, start(), search() of all chunks, place() and link() of all. */
 class NeighborList {
 public:
     static constexpr long chunk_atoms = 128; // what one call of search(), place(), link() does
 
     double skin = 0.5; // Å; near the optimum for silicon at room temperature, flat around it
 
-    /** Say whether the list must be made anew: an atom moved half the skin, or anything else changed. */
-    bool stale(long n_atoms, const double* positions, const Frame& frame, double cutoff, double cutoff_near) const;
+    /**
+     * Bring the wrapped positions and the lattice vectors up to date; false when the list must be made anew.
+     *
+     * It serves until an atom moved half the skin. Of that, a strain of the cell since the list was made takes its
+     * share: atoms count as moved by what the strain does not explain. Jumps by lattice vectors are no moves.
+     */
+    bool follow(long n_atoms, const double* positions, const Frame& frame, double cutoff, double cutoff_near);
 
     /** Begin a new list; false when the cell is so small that an atom has more images than this program takes. */
     bool start(long n_atoms, const double* positions, const Frame& frame, double cutoff, double cutoff_near);
@@ -46,9 +51,6 @@ public:
     /** Find the reverse of each near entry; any thread, after place() of all chunks. */
     void link(long chunk);
     void forget() { n_atoms = -1; }
-
-    /** Bring the wrapped positions up to date. */
-    void move(const double* positions);
 
     long n_chunks() const { return (n_atoms + chunk_atoms - 1) / chunk_atoms; }
 
@@ -75,16 +77,19 @@ private:
     };
 
     void wrap(const double* positions, std::vector<double>& fractions);
-    bool set_shifts();
+    void set_wrapped(size_t i, const double* r, const Frame& frame, const double* jumps);
+    bool count_images();
+    void set_shifts(const Frame& frame);
     void fill_bins(const std::vector<double>& fractions);
     void search_atom(long i, Chunk& chunk);
     int scan_bins(long i, int first_bin, int last_bin, int image, int found, Chunk& chunk);
     void append(int found, Chunk& chunk);
 
-    Frame frame = {};
+    Frame frame = {}; // in which the list was made
     double cutoff = 0, cutoff_near = 0;
-    std::vector<double> start_positions, offset; // (n, 3)
-    int n_images[3] = {};                        // on each side
+    std::vector<double> start_positions, turns; // (n, 3): lattice vectors that were taken from each, in their number
+    bool strained = false;                      // since the list was made
+    int n_images[3] = {};                       // on each side
     Bins bins;
     std::vector<int> bin_of; // (n, 3)
     std::vector<Chunk> chunks;

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.training.fit_options import FitOptions, check_choice, check_positive
 
+SELECTIONS = ("likelihood", "gradient", "validation")
+
 
 @dataclass
 class NBodyOptions(FitOptions):
     """What the trainer may be told, `FitOptions` included; None means "chosen by the trainer".
+
+    ``selection`` may be ``gradient``, too: the marginal likelihood climbed along its gradient, not searched along one
+    coordinate after the other.
 
     Parameters
     ----------
@@ -41,6 +46,8 @@ class NBodyOptions(FitOptions):
     amplitude3: float | None = None
     cutoff_width: float = 1.0
     inner_margin: float = 0.3
+
+    _selections = SELECTIONS
 
     def __post_init__(self):
         super().__post_init__()

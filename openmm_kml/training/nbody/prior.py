@@ -38,6 +38,20 @@ def axis_covariance(grid, kernel, length_scale, width):
     sites = grid.sites(_REACH)
     radial = KERNELS[kernel]
     covariance = radial.functions(radial.scale(length_scale) * np.abs(sites[:, None] - sites))[0]
+    return _filtered(grid, covariance, width)
+
+
+def axis_covariance_slope(grid, kernel, length_scale, width):
+    """Return the derivative of `axis_covariance` by the logarithm of the length scale: of f(a), it is -a f'(a)."""
+    sites = grid.sites(_REACH)
+    radial = KERNELS[kernel]
+    a = radial.scale(length_scale) * np.abs(sites[:, None] - sites)
+    return _filtered(grid, a**2 * radial.functions(a)[1], width)
+
+
+def _filtered(grid, covariance, width):
+    """Return the covariance of the coefficients, given that of the function at the sites and some more each way."""
+    sites = grid.sites(_REACH)
     if grid.closed:
         fall = amplitude(sites, grid.end, min(width, (grid.end - grid.start) / 2))
         covariance = fall[:, None] * covariance * fall
@@ -54,9 +68,30 @@ def axis_factor(*arguments):
     return vectors * np.sqrt(eigenvalues), eigenvalues
 
 
+def axis_factor_slope(*arguments):
+    """Return the derivative of the first result of `axis_factor` by the logarithm of the length scale.
+
+    By perturbation theory: λ_i' = v_i·C' v_i, and v_i' = Σ_j v_j (v_j·C' v_i) / (λ_i - λ_j).
+    """
+    eigenvalues, vectors = np.linalg.eigh(axis_covariance(*arguments))
+    change = vectors.T @ axis_covariance_slope(*arguments) @ vectors
+    gap = eigenvalues - eigenvalues[:, None]  # λ_i - λ_j in row j, column i
+    distinct = np.abs(gap) > np.finfo(float).eps * eigenvalues[-1]
+    turn = np.where(distinct, change, 0.0) / np.where(distinct, gap, 1.0)
+    keep = eigenvalues > ROUNDING * eigenvalues[-1]
+    root = np.sqrt(eigenvalues[keep])
+    slope = (vectors @ turn[:, keep]) * root + vectors[:, keep] * (0.5 * np.diag(change)[keep] / root)
+    return slope[:, ::-1]
+
+
 def two_body_factor(basis, kernel, length_scale, width):
     """Return L of shape (K, k) with L Lᵀ the prior covariance of f2's coefficients for unit amplitude."""
     return axis_factor(basis.grid2, kernel, length_scale, width)[0]
+
+
+def two_body_slope(basis, kernel, length_scale, width):
+    """Return the derivative of `two_body_factor` by the logarithm of the length scale."""
+    return axis_factor_slope(basis.grid2, kernel, length_scale, width)
 
 
 def three_body_factor(basis, symmetric, kernel, length_scale, width, rounding=ROUNDING):
@@ -81,13 +116,38 @@ def three_body_factor(basis, symmetric, kernel, length_scale, width, rounding=RO
     """
     near, near_values = axis_factor(basis.grid3, kernel, length_scale, width)
     far, far_values = axis_factor(basis.grid_far, kernel, length_scale, width)
+    directions = _directions(near_values, far_values, symmetric, rounding)
+    return _product(basis, symmetric, directions, near, near, far)
+
+
+def three_body_slope(basis, symmetric, kernel, length_scale, width, rounding=ROUNDING):
+    """Return the derivative of `three_body_factor` by the logarithm of the length scale, its directions kept."""
+    near, near_values = axis_factor(basis.grid3, kernel, length_scale, width)
+    far, far_values = axis_factor(basis.grid_far, kernel, length_scale, width)
+    directions = _directions(near_values, far_values, symmetric, rounding)
+    near_slope, far_slope = (
+        axis_factor_slope(grid, kernel, length_scale, width) for grid in (basis.grid3, basis.grid_far)
+    )
+    factors = ((near_slope, near, far), (near, near_slope, far), (near, near, far_slope))
+    return sum(_product(basis, symmetric, directions, *three) for three in factors)
+
+
+def _directions(near_values, far_values, symmetric, rounding):
+    """Return the places (p, q, r) of the products of three eigenvectors that count."""
     product = near_values[:, None, None] * near_values[:, None] * far_values
     p, q, r = np.nonzero(product > rounding * product.max())
+    if not symmetric:
+        return p, q, r
+    once = p <= q
+    return p[once], q[once], r[once]
+
+
+def _product(basis, symmetric, directions, first, second, far):
+    """Return products of three axes' vectors, for the coefficients of a block and the directions."""
+    p, q, r = directions
     block = next(block for block in basis.blocks3 if block.symmetric == symmetric)
     i, j, k = block.entries
     if not symmetric:
-        return near[i][:, p] * near[j][:, q] * far[k][:, r]
-    once = p <= q
-    p, q, r = p[once], q[once], r[once]
-    both = near[i][:, p] * near[j][:, q] + near[i][:, q] * near[j][:, p]
+        return first[i][:, p] * second[j][:, q] * far[k][:, r]
+    both = first[i][:, p] * second[j][:, q] + first[i][:, q] * second[j][:, p]
     return both * np.where(p == q, 0.5, np.sqrt(0.5)) * far[k][:, r]

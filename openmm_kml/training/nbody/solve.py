@@ -160,18 +160,66 @@ def solve(factor, n_rows, prior):
         If a number is not finite.
     """
     M, y = prior.right_multiply(factor[:, :-1]), factor[:, -1]
+    z, scale, triangle, covariance = _solved(M, y, n_rows)
+    return Posterior(prior.coefficients(z), scale, _log_likelihood(n_rows, scale, triangle), prior, **covariance)
+
+
+def likelihood_and_slopes(factor, n_rows, prior):
+    """Return the logarithm of the marginal likelihood, as `solve`, and its derivatives by the factors L of the prior.
+
+    With r = y - M z, M = A L, and ρ = |r|² + |z|², its differential is tr(Wᵀ dM), W = (n/ρ) r zᵀ - M (I + MᵀM)⁻¹; the
+    inverse is applied by the triangle of the QR factorization.
+
+    Parameters
+    ----------
+    factor : ndarray of shape (m, n_columns + 1)
+    n_rows : int
+    prior : BlockPrior
+
+    Returns
+    -------
+    log_likelihood : float
+    slopes : list of ndarray
+        For each block of the prior an array of the shape of its L.
+    """
+    A, y = factor[:, :-1], factor[:, -1]
+    M = prior.right_multiply(A)
+    z, scale, triangle, _ = _solved(M, y, n_rows)
+    if len(triangle) == M.shape[1]:
+        W = -solve_triangular(triangle, solve_triangular(triangle, M.T, trans="T", check_finite=False)).T
+    else:
+        W = -solve_triangular(triangle, solve_triangular(triangle, M, trans="T", check_finite=False))
+    if scale > _least_residual(y) / np.sqrt(n_rows):
+        W += np.outer((y - M @ z) / scale**2, z)
+    slopes, start = [], prior.n_free
+    for columns, L in prior.blocks:
+        used = np.flatnonzero(A[:, columns].any(axis=0))
+        slope = np.zeros_like(L)
+        slope[used] = A[:, columns][:, used].T @ W[:, start : start + L.shape[1]]
+        slopes.append(slope)
+        start += L.shape[1]
+    return _log_likelihood(n_rows, scale, triangle), slopes
+
+
+def _solved(M, y, n_rows):
+    """Return z, the noise scale, the triangle of the QR factorization, and what `Posterior` keeps of it."""
     if not (np.isfinite(M).all() and np.isfinite(y).all()):
         raise TrainingError("the rows are not finite; look for absurd energies or forces in the data")
-    z, residual, diagonal, covariance = _solve_rows(M, y) if len(M) < M.shape[1] else _solve_directions(M, y)
-    # Labels beyond what float64 resolves of their size are no residual: a perfect fit has no smaller scale.
-    residual = max(residual, np.finfo(float).eps * np.linalg.norm(y), np.finfo(float).tiny)
-    scale = float(residual / np.sqrt(n_rows))
-    log_likelihood = float(-n_rows * np.log(scale) - np.log(np.abs(diagonal)).sum())
-    return Posterior(prior.coefficients(z), scale, log_likelihood, prior, **covariance)
+    z, residual, triangle, covariance = _solve_rows(M, y) if len(M) < M.shape[1] else _solve_directions(M, y)
+    return z, float(max(residual, _least_residual(y)) / np.sqrt(n_rows)), triangle, covariance
+
+
+def _least_residual(y):
+    """Return what float64 resolves of labels: a perfect fit has no smaller residual."""
+    return max(np.finfo(float).eps * np.linalg.norm(y), np.finfo(float).tiny)
+
+
+def _log_likelihood(n_rows, scale, triangle):
+    return float(-n_rows * np.log(scale) - np.log(np.abs(np.diag(triangle))).sum())
 
 
 def _solve_directions(M, y):
-    """Solve by QR of (M; I), whose triangle T has TᵀT = I + MᵀM; return z, residual, diag(T), and T."""
+    """Solve by QR of (M; I), whose triangle T has TᵀT = I + MᵀM; return z, residual, T, and what to keep."""
     k = M.shape[1]
     stacked = np.zeros((len(M) + k, k + 1))
     stacked[: len(M), :k] = M
@@ -180,7 +228,8 @@ def _solve_directions(M, y):
     triangle = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0]
     z = solve_triangular(triangle[:k, :k], triangle[:k, k], check_finite=False)
     residual = abs(triangle[k, k]) if len(triangle) > k else 0.0
-    return z, residual, np.diag(triangle)[:k], {"triangle": triangle[:k, :k].copy()}
+    T = triangle[:k, :k].copy()
+    return z, residual, T, {"triangle": T}
 
 
 def _solve_rows(M, y):
@@ -191,4 +240,4 @@ def _solve_rows(M, y):
     m, k = M.shape
     Q, triangle = qr(np.vstack([M.T, np.eye(m)]), mode="economic", overwrite_a=True, check_finite=False)
     half = solve_triangular(triangle, y, trans="T", check_finite=False)
-    return Q[:k] @ half, float(np.linalg.norm(half)), np.diag(triangle), {"explained": Q[:k]}
+    return Q[:k] @ half, float(np.linalg.norm(half)), triangle, {"explained": Q[:k]}

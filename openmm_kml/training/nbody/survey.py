@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import covalent_radii
 
+from openmm_kml.bonds import radii_of
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError
 from openmm_kml.local_terms import n_pairs, pair_number
@@ -12,7 +12,7 @@ from openmm_kml.neighbors import neighbor_list
 from openmm_kml.training.progress import progress_bar
 
 FUSED = 0.35  # of the sum of covalent radii: closer atoms are a wrong unit or one atom written twice
-SLACK = 0.5  # Å that a cutoff may exceed the longest distance in the data
+SLACK = 0.5  # Å that a cutoff may exceed the longest distance below it in the data
 _LOOK = 0.5  # Å below the cutoff where a shell of neighbors is looked for
 _NANOSECONDS = 35  # one centered triple in LAMMPS
 
@@ -26,23 +26,29 @@ class Survey:
     elements : tuple of int
     shortest : ndarray of shape (pairs,), Å
         Infinite where two elements never come within the cutoff.
+    longest : dict
+        Name of each cutoff that is not zero -> longest distances below it, ndarray of shape (pairs,), Å; zero where two
+        elements never come within it.
+    own_image : float, Å
+        Distance beyond which every atom of every frame sees its own image; infinite if that is beyond the cutoffs.
     triples : dict
         Radius in Å -> mean number of centered triples of an atom inside it, for radii up to ``cutoff3``.
     """
 
     elements: tuple
     shortest: np.ndarray
+    longest: dict
+    own_image: float
     triples: dict
 
     def pair_distances(self):
         """Return the shortest distances by the names of the pairs, JSON-able."""
-        n = len(self.elements)
-        return {
-            f"{symbol(self.elements[a])}-{symbol(self.elements[b])}": float(self.shortest[pair_number(a, b, n)])
-            for a in range(n)
-            for b in range(a, n)
-            if np.isfinite(self.shortest[pair_number(a, b, n)])
-        }
+        return {name: float(r) for name, r in zip(self.pair_names(), self.shortest, strict=True) if np.isfinite(r)}
+
+    def pair_names(self):
+        """Return a name for each pair of elements, in their order."""
+        names = [symbol(z) for z in self.elements]
+        return [f"{a}-{b}" for k, a in enumerate(names) for b in names[k:]]
 
 
 def survey(structures, options):
@@ -57,43 +63,49 @@ def survey(structures, options):
     n = len(elements)
     reach = max(options.cutoff2, options.cutoff3)
     shortest = np.full(n_pairs(n), np.inf)
-    longest = 0.0
+    cutoffs = {name: cutoff for name in ("cutoff2", "cutoff3") if (cutoff := getattr(options, name))}
+    longest = {name: np.zeros(n_pairs(n)) for name in cutoffs}
+    own_image = 0.0
     radii = options.cutoff3 - np.arange(0.0, _LOOK + 0.01, 0.05) if options.cutoff3 else np.zeros(0)
     triples = np.zeros(len(radii))
     with progress_bar(len(structures), "distances", options.progress, " frames") as bar:
         for index, frame in enumerate(structures):
             i, j, _, _, distance = neighbor_list(frame.positions, frame.cell, frame.pbc, reach)
             bar.update()
+            own_image = max(own_image, distance[i == j].min(initial=np.inf))
             if len(i) == 0:
                 continue
             _check_fused(structures.name, index, frame, i, j, distance)
             species = np.searchsorted(elements, frame.numbers)
-            np.minimum.at(shortest, pair_number(species[i], species[j], n), distance)
-            longest = max(longest, distance.max())
+            pair = pair_number(species[i], species[j], n)
+            np.minimum.at(shortest, pair, distance)
+            for name, cutoff in cutoffs.items():
+                np.maximum.at(longest[name], pair, np.where(distance < cutoff, distance, 0.0))
             for k, radius in enumerate(radii):
                 counts = np.bincount(i[distance < radius])
                 triples[k] += (counts * (counts - 1) // 2).sum()
     if not np.isfinite(shortest).any():
         raise DataError(f"no two atoms of the data are within the cutoff of {reach:g} Å; is the unit of length right?")
-    for name, cutoff in (("cutoff2", options.cutoff2), ("cutoff3", options.cutoff3)):
-        if cutoff > longest + SLACK:
+    farthest = max(distances.max() for distances in longest.values())
+    for name, cutoff in cutoffs.items():
+        if cutoff > farthest + SLACK:
             raise DataError(
-                f"{name} is {cutoff:g} Å, but the longest distance between two atoms of the data is {longest:.2f} Å; "
-                f"choose at most {longest:.2f}"
+                f"{name} is {cutoff:g} Å, but the longest distance between two atoms of the data is {farthest:.2f} Å; "
+                f"choose at most {farthest:.2f}"
             )
-        if 0 < cutoff <= shortest.min() + options.inner_margin:
+        if cutoff <= shortest.min() + options.inner_margin:
             raise DataError(
                 f"{name} is {cutoff:g} Å, but the shortest distance between two atoms of the data is "
                 f"{shortest.min():.2f} Å; choose a larger cutoff"
             )
     per_atom = {float(radius): float(count) / structures.n_atoms for radius, count in zip(radii, triples, strict=True)}
-    return Survey(elements, shortest, per_atom)
+    return Survey(elements, shortest, longest, own_image, per_atom)
 
 
 def _check_fused(name, index, frame, i, j, distance):
     closest = distance.argmin()
     a, b = i[closest], j[closest]
-    least = FUSED * (covalent_radii[frame.numbers[a]] + covalent_radii[frame.numbers[b]])
+    least = FUSED * radii_of(frame.numbers[[a, b]]).sum()
     if distance[closest] < least:
         raise DataError(
             f"{name or 'training data'}, frame {index + 1}: atoms {a + 1} ({symbol(frame.numbers[a])}) and {b + 1} "
@@ -124,6 +136,34 @@ def shell_warning(found, options):
     )
 
 
+def reach_warnings(found, options):
+    """Return sentences on what the data leave open below the cutoffs.
+
+    Periodic data have distances of any length, so that no cutoff is too long for them by itself. But where the data
+    have no pair of two elements between some distance and the cutoff (a cold crystal between two shells), the functions
+    are decided by the prior alone; and where every atom of every frame sees its own image, an atom and its images move
+    as one, and only the sum of what they do is seen.
+    """
+    sentences = []
+    for name, distances in found.longest.items():
+        cutoff = getattr(options, name)
+        seen = list(zip(found.pair_names(), distances, strict=True))
+        open_ends = [f"no {pair} beyond {r:.2f} Å" for pair, r in seen if 0 < r < cutoff - SLACK]
+        open_ends += [f"no {pair} at all" for pair, r in seen if r == 0]
+        if open_ends:
+            sentences.append(
+                f"{name} is {cutoff:g} Å, but inside it the data have {', '.join(open_ends)}: there the functions are "
+                "the prior's guess; choose less, or add frames with such distances"
+            )
+        if cutoff > found.own_image:
+            sentences.append(
+                f"{name} is {cutoff:g} Å, but from {found.own_image:.2f} Å on every atom of every frame sees its own "
+                "image: what atoms do there cannot be told from what nearer images do; choose less, or add frames of "
+                "larger cells"
+            )
+    return sentences
+
+
 def missing_energies(structures, options):
     """Return a sentence if energies are to be trained on and frames have none: their name may not be the usual one."""
     missing = sum(frame.energy is None for frame in structures)
@@ -145,7 +185,7 @@ def repulsion_switch(found):
     switch = np.zeros((n_pairs(n), 2))
     for a in range(n):
         for b in range(a, n):
-            bond = covalent_radii[found.elements[a]] + covalent_radii[found.elements[b]]
+            bond = radii_of([found.elements[a], found.elements[b]]).sum()
             seen = found.shortest[pair_number(a, b, n)]
             seen = seen if np.isfinite(seen) else bond
             switch[pair_number(a, b, n)] = 0.7 * min(bond, seen), max(bond, seen)

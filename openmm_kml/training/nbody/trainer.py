@@ -7,6 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from openmm_kml import __version__
+from openmm_kml.dimers import dimer_energies
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
@@ -14,12 +15,18 @@ from openmm_kml.metrics import structure_errors
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.training.labels import KnownPart, check_sets
 from openmm_kml.training.memory import available_memory
+from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
-from openmm_kml.training.nbody.selection import first_guess, likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
-from openmm_kml.training.nbody.survey import missing_energies, repulsion_switch, shell_warning, survey
+from openmm_kml.training.nbody.survey import (
+    missing_energies,
+    reach_warnings,
+    repulsion_switch,
+    shell_warning,
+    survey,
+)
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import Weights
 
@@ -83,7 +90,7 @@ class _Training:
         found = survey(self.train, options)
         self._lap("distances")
         warnings = (shell_warning(found, options), missing_energies(self.train, options))
-        self.notes += [warning for warning in warnings if warning]
+        self.notes += [warning for warning in warnings if warning] + reach_warnings(found, options)
         self.elements = found.elements
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
@@ -142,21 +149,26 @@ class _Training:
     def _choose(self, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
         options, basis = self.options, self.basis
-        start, free = first_guess(options)
+        start, free = selection.first_guess(options)
         criterion = options.selection
         if criterion == "validation" and self.validation is None:
             raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
         if not free:
             return start, [], "given"
-        if criterion == "likelihood":
-            loss = likelihood_loss(basis, options, factor, n_rows)
+        find = selection.climb if criterion == "gradient" else selection.search
+        if criterion == "gradient":
+            loss = selection.likelihood_gradient(basis, options, factor, n_rows)
+        elif criterion == "likelihood":
+            loss = selection.likelihood_loss(basis, options, factor, n_rows)
         else:
             labels, known = self.known.labels(self.validation), self.known.atom_energies
             reduced = reduce_set(basis, self.validation, labels, options, "validation rows", by_kind=True, known=known)
             parts = [reduced.factors[kind] for kind in KINDS if kind in reduced.factors]
-            loss = validation_loss(basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts])
+            loss = selection.validation_loss(
+                basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts]
+            )
         with progress_bar(None, "hyperparameters", options.progress, " trials") as bar:
-            best, log = search(start, free, loss, bar.update)
+            best, log = find(start, free, loss, bar.update)
         return best, log, criterion
 
     def _weights(self, posterior):
@@ -186,7 +198,7 @@ class _Training:
         distances = np.linspace(0.3 * start, start, 40)
         for a, first in enumerate(self.elements):
             for second in self.elements[a:]:
-                energies = [evaluate_structure(weights, [[0, 0, 0], [0, 0, r]], [first, second])[0] for r in distances]
+                energies, _ = dimer_energies(weights, first, second, distances)
                 if np.any(np.diff(energies) > 0):
                     self.notes.append(
                         f"{symbol(first)} and {symbol(second)} attract each other somewhere below {start:.2f} Å, where "

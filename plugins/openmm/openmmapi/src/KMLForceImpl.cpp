@@ -65,11 +65,6 @@ bool KMLForceImpl::initializeKernel(ContextImpl& context, string& failure) {
         return false;
     kernel = platform.createKernel(CalcKMLForceKernel::Name(), context);
     auto& own = kernel.getAs<CalcKMLForceKernel>();
-    // The compute kernels of devices know models of one molecule; the host evaluates the others.
-    if (own.isReplaceable() && OpenModel(owner.getModel()).isLocal()) {
-        kernel = Kernel();
-        return false;
-    }
     if (own.isSlowerThanHost() && !scaleDerivative && route == USUAL) {
         kernel = Kernel();
         return false;

@@ -13,29 +13,26 @@ using namespace std;
 static constexpr long long LONGEST_UNCHECKED = 256;
 
 /**
- * Tells OpenMM which particles belong together, so that it wraps a molecule into the periodic box as a whole, and that
- * copies of the molecule may change places when it reorders the particles.
+ * Tells OpenMM which particles belong together, so that it wraps a molecule into the periodic box as a whole, and which
+ * may change places when it reorders the particles: atoms of one element in a model of any structure.
  */
 class CommonCalcKMLForceKernel::ForceInfo : public ComputeForceInfo {
 public:
-    ForceInfo(const vector<vector<int>>& molecules, int numParticles) { set(molecules, numParticles); }
-    void set(const vector<vector<int>>& newMolecules, int numParticles) {
-        molecules = newMolecules;
-        atomOfModel.assign(numParticles, -1);
-        for (const vector<int>& molecule : molecules)
-            for (size_t i = 0; i < molecule.size(); i++)
-                atomOfModel[molecule[i]] = i;
+    ForceInfo(const Evaluation& evaluation, int numParticles) { set(evaluation, numParticles); }
+    void set(const Evaluation& evaluation, int numParticles) {
+        molecule = evaluation.elements.empty() ? evaluation.particles : vector<int>();
+        kind.assign(numParticles, -1);
+        for (size_t i = 0; i < evaluation.particles.size(); i++)
+            kind[evaluation.particles[i]] = molecule.empty() ? evaluation.elements[i] : int(i);
     }
-    bool areParticlesIdentical(int particle1, int particle2) override {
-        return atomOfModel[particle1] == atomOfModel[particle2];
-    }
-    int getNumParticleGroups() override { return molecules.size(); }
-    void getParticlesInGroup(int index, vector<int>& particles) override { particles = molecules[index]; }
+    bool areParticlesIdentical(int particle1, int particle2) override { return kind[particle1] == kind[particle2]; }
+    int getNumParticleGroups() override { return molecule.empty() ? 0 : 1; }
+    void getParticlesInGroup(int, vector<int>& particles) override { particles = molecule; }
     bool areGroupsIdentical(int, int) override { return true; }
 
 private:
-    vector<vector<int>> molecules;
-    vector<int> atomOfModel; // -1: not in a molecule
+    vector<int> molecule;
+    vector<int> kind; // -1: not described by the model
 };
 
 class CommonCalcKMLForceKernel::ReorderListener : public ComputeContext::ReorderListener {
@@ -49,32 +46,44 @@ private:
 
 unique_ptr<CommonCalcKMLForceKernel::Evaluation> CommonCalcKMLForceKernel::prepare(const System& system,
                                                                                    const KMLForce& force) {
-    const kml::WeightFile file = kml::read_weight_file(force.getModel()->data(), force.getModel()->size());
-    if (file.species.empty())
-        throw OpenMMException("KMLForce: the compute kernels of this device know models of one molecule only; a new "
-                              "Context evaluates this model on the host");
-    const int numAtoms = file.species.size();
-    const vector<int> particles = resolveParticles(force, numAtoms, system.getNumParticles());
     auto result = make_unique<Evaluation>();
-    result->molecules = {particles};
-    const int numMolecules = result->molecules.size();
-    double constant = 0;
-    for (int number : file.species) {
-        auto found = file.atom_energies.find(number);
-        constant += found == file.atom_energies.end() ? 0.0 : found->second;
-    }
-    for (const kml::GDMLTerm& term : file.terms) {
-        result->terms.push_back(make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, numAtoms), numMolecules,
-                                                            force.hasEnergyParameterDerivative()));
-        constant += term.energy_offset + result->terms.back()->getEnergyShift();
-    }
-    result->constantEnergy = numMolecules * constant * KJ_PER_MOL_IN_EV;
-    result->atoms.initialize<int>(cc, size_t(numMolecules) * numAtoms, "kmlAtoms");
+    Evaluator(force, system.getNumParticles()); // throws if the force is unsound
+    result->force = make_unique<KMLForce>(force);
+    const kml::WeightFile file = kml::read_weight_file(force.getModel()->data(), force.getModel()->size());
+    result->particles = resolveParticles(force, file.species.size(), system.getNumParticles());
+    if (file.species.empty())
+        prepareLocal(file, force, *result);
+    else
+        prepareMolecule(file, force.hasEnergyParameterDerivative(), *result);
+    result->constantEnergy *= KJ_PER_MOL_IN_EV;
+    result->atoms.initialize<int>(cc, result->particles.size(), "kmlAtoms");
     result->failure.initialize<int>(cc, 1, "kmlFailure");
     result->failure.upload(vector<int>{0});
-    result->force = make_unique<KMLForce>(*force.getModel());
-    result->force->setParticles(particles);
     return result;
+}
+
+void CommonCalcKMLForceKernel::prepareMolecule(const kml::WeightFile& file, bool hasDerivative, Evaluation& result) {
+    for (int number : file.species) {
+        auto found = file.atom_energies.find(number);
+        result.constantEnergy += found == file.atom_energies.end() ? 0.0 : found->second;
+    }
+    for (const kml::GDMLTerm& term : file.terms) {
+        result.terms.push_back(
+            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), 1, hasDerivative));
+        result.constantEnergy += term.energy_offset + result.terms.back()->getEnergyShift();
+    }
+}
+
+void CommonCalcKMLForceKernel::prepareLocal(const kml::WeightFile& file, const KMLForce& force, Evaluation& result) {
+    const kml::LocalModel model(file, nullptr);
+    vector<int> places;
+    result.elements = force.getNumbers();
+    for (int number : result.elements) {
+        places.push_back(model.place(number));
+        result.constantEnergy += model.atom_energies[places.back()];
+    }
+    result.local = make_unique<LocalDeviceTerm>(cc, model, places, force.usesPeriodicBoundaryConditions(),
+                                                force.hasEnergyParameterDerivative());
 }
 
 void CommonCalcKMLForceKernel::initialize(const System& system, const KMLForce& force) {
@@ -85,7 +94,7 @@ void CommonCalcKMLForceKernel::initialize(const System& system, const KMLForce& 
     scaleDerivative = force.hasEnergyParameterDerivative();
     if (scaleDerivative)
         cc.addEnergyParameterDerivative(scaleParameter);
-    info = new ForceInfo(evaluation->molecules, system.getNumParticles());
+    info = new ForceInfo(*evaluation, system.getNumParticles());
     cc.addForce(info);
     cc.addReorderListener(new ReorderListener(*this));
 }
@@ -95,10 +104,11 @@ void CommonCalcKMLForceKernel::uploadAtoms() {
     vector<int> where(cc.getNumAtoms()), atoms;
     for (int i = 0; i < cc.getNumAtoms(); i++)
         where[particleAt[i]] = i;
-    for (const vector<int>& molecule : evaluation->molecules)
-        for (int particle : molecule)
-            atoms.push_back(where[particle]);
+    for (int particle : evaluation->particles)
+        atoms.push_back(where[particle]);
     evaluation->atoms.upload(atoms);
+    if (evaluation->local)
+        evaluation->local->invalidate();
 }
 
 double CommonCalcKMLForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
@@ -112,6 +122,8 @@ double CommonCalcKMLForceKernel::execute(ContextImpl& context, bool includeForce
                                 KJ_PER_MOL_IN_EV, derivativeIndex};
     for (auto& term : evaluation->terms)
         term->execute(evaluation->atoms, evaluation->failure, request);
+    if (evaluation->local)
+        evaluation->local->execute(evaluation->atoms, evaluation->failure, request);
     numEvaluations++;
     if (includeEnergy || numEvaluations >= nextCheck)
         checkForFailure(context);
@@ -138,8 +150,10 @@ void CommonCalcKMLForceKernel::checkForFailure(ContextImpl& context) {
     nextCheck = 1;
     // The engine finds the fault in the positions as they are now, and throws; they may have changed since.
     vector<Vec3> positions;
+    Vec3 box[3];
     context.getPositions(positions);
-    Evaluator(*evaluation->force, context.getSystem().getNumParticles()).computeEnergy(positions, nullptr, true);
+    context.getPeriodicBoxVectors(box[0], box[1], box[2]);
+    Evaluator(*evaluation->force, context.getSystem().getNumParticles()).computeEnergy(positions, box, true);
     throw OpenMMException("KMLForce: an energy or a force was not finite within the last " +
                           to_string(LONGEST_UNCHECKED) + " evaluations; atoms came too close to each other");
 }
@@ -149,15 +163,14 @@ void CommonCalcKMLForceKernel::copyParametersToContext(ContextImpl& context, con
     const System& system = context.getSystem();
     evaluation = prepare(system, force);
     uploadAtoms();
-    info->set(evaluation->molecules, system.getNumParticles());
+    info->set(*evaluation, system.getNumParticles());
     cc.invalidateMolecules(info);
 }
 
 // A star suffices: these serve only to find out which particles form a molecule.
 vector<pair<int, int>> CommonCalcKMLForceKernel::getBonds() const {
     vector<pair<int, int>> bonds;
-    for (const vector<int>& molecule : evaluation->molecules)
-        for (size_t i = 1; i < molecule.size(); i++)
-            bonds.emplace_back(molecule[0], molecule[i]);
+    for (size_t i = 1; i < evaluation->particles.size() && evaluation->elements.empty(); i++)
+        bonds.emplace_back(evaluation->particles[0], evaluation->particles[i]);
     return bonds;
 }

@@ -2,6 +2,7 @@
 #define OPENMMKML_COMMONKMLKERNELS_H_
 
 #include "GDMLDeviceTerm.h"
+#include "LocalDeviceTerm.h"
 #include "openmm/common/ComputeContext.h"
 #include "openmmkml/internal/KMLKernels.h"
 #include <memory>
@@ -30,14 +31,18 @@ private:
 
     /** All that depends on model and particles, replaced as a whole. */
     struct Evaluation {
-        std::vector<std::vector<int>> molecules; // particles of each copy of the molecule
-        double constantEnergy;                   // kJ/mol: what the terms leave out, for all molecules
+        std::vector<int> particles;
+        std::vector<int> elements; // atomic numbers of a model of any structure; empty: the particles are one molecule
+        double constantEnergy = 0; // kJ/mol: what the terms leave out
         std::vector<std::unique_ptr<GDMLDeviceTerm>> terms;
+        std::unique_ptr<LocalDeviceTerm> local;
         OpenMM::ComputeArray atoms;      // where the particles are in the device's arrays
         OpenMM::ComputeArray failure;    // 1 after an energy or force that is not finite
         std::unique_ptr<KMLForce> force; // what was prepared, for an error message
     };
     std::unique_ptr<Evaluation> prepare(const OpenMM::System& system, const KMLForce& force);
+    void prepareMolecule(const kml::WeightFile& file, bool hasDerivative, Evaluation& result);
+    void prepareLocal(const kml::WeightFile& file, const KMLForce& force, Evaluation& result);
     void uploadAtoms();
     void checkForFailure(OpenMM::ContextImpl& context);
 

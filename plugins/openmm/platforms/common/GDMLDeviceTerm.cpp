@@ -23,9 +23,6 @@ constexpr int MAX_ROWS = 8;       // more need more registers and local memory t
 // precision. Models fitted to data are far above it (docs/device_kernels.md).
 constexpr double SINGLE_PRECISION_TOLERANCE = 2e-6;
 
-// Fixed-point forces end at 2^31 kJ/mol/nm.
-constexpr double LARGEST_FORCE = 2147483648.0;
-
 // Positions of the arguments that change from call to call.
 constexpr int TILE_INCLUDE_FORCES = 7;
 constexpr int GRADIENT_INCLUDE_FORCES = 7, GRADIENT_FORCE_SCALE = 8, GRADIENT_ENERGY_SCALE = 9,
@@ -51,11 +48,11 @@ int powerFunction(double power) {
 } // namespace
 
 GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, int numMolecules, bool hasDerivative)
-    : cc(cc), hasDerivative(hasDerivative), hasEnergyCoefficients(!model.energyCoefficients.empty()),
-      power(model.power), energyShift(model.typicalEnergy()), numMolecules(numMolecules), numAtoms(model.numAtoms),
+    : cc(cc), real(cc.getUseDoublePrecision() || model.needsDoublePrecision(SINGLE_PRECISION_TOLERANCE)),
+      hasDerivative(hasDerivative), hasEnergyCoefficients(!model.energyCoefficients.empty()), power(model.power),
+      energyShift(model.typicalEnergy()), numMolecules(numMolecules), numAtoms(model.numAtoms),
       numEntries(model.numEntries), numPermutations(model.numPermutations), numPoints(model.numPoints) {
-    doublePrecision = cc.getUseDoublePrecision() || model.needsDoublePrecision(SINGLE_PRECISION_TOLERANCE);
-    if (doublePrecision && !cc.getSupportsDoublePrecision())
+    if (real.isDouble && !cc.getSupportsDoublePrecision())
         throw OpenMMException("KMLForce: this model needs double precision, which the device lacks");
     if (!cc.getSupports64BitGlobalAtomics())
         throw OpenMMException("KMLForce: the device lacks 64-bit atomic operations");
@@ -91,7 +88,7 @@ void GDMLDeviceTerm::chooseLayout() {
 
 void GDMLDeviceTerm::compile(const DeviceModel& model) {
     map<string, string> defines;
-    defines["KREAL"] = doublePrecision ? "double" : "float";
+    defines["KREAL"] = real.name();
     defines["KERNEL_FUNCTION"] = cc.intToString(model.twoNu);
     defines["POWER_FUNCTION"] = cc.intToString(powerFunction(power));
     defines["ROWS"] = cc.intToString(rows);
@@ -148,9 +145,9 @@ void GDMLDeviceTerm::upload(const DeviceModel& model) {
     beta.resize(hasEnergyCoefficients ? padded : 1, 0.0);
     uploadReal(energyCoefficients, beta, "kmlEnergyCoefficients");
 
-    initializeReal(queries, size_t(numTiles) * rows * D, "kmlQueries");
-    initializeReal(gradient, size_t(numSlices) * numTiles * rows * (D + 1), "kmlGradient");
-    initializeReal(energies, size_t(numTiles) * numSlices, "kmlEnergies");
+    real.initialize(cc, queries, size_t(numTiles) * rows * D, "kmlQueries");
+    real.initialize(cc, gradient, size_t(numSlices) * numTiles * rows * (D + 1), "kmlGradient");
+    real.initialize(cc, energies, size_t(numTiles) * numSlices, "kmlEnergies");
 }
 
 /** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first evaluation. */
@@ -160,7 +157,7 @@ void GDMLDeviceTerm::setArguments(ComputeArray& atoms, ComputeArray& failure) {
 
     for (int value : {numMolecules, numAtoms, numEntries, numPermutations})
         queryKernel->addArg(value);
-    addReal(queryKernel, power);
+    real.add(queryKernel, power);
     queryKernel->addArg(cc.getPosq());
     queryKernel->addArg(correction);
     for (ComputeArray* array : {&atoms, &pairs, &scale, &offset, &queries})
@@ -175,13 +172,13 @@ void GDMLDeviceTerm::setArguments(ComputeArray& atoms, ComputeArray& failure) {
 
     for (int value : {numMolecules, numAtoms, numEntries, numPermutations})
         gradientKernel->addArg(value);
-    addReal(gradientKernel, power);
+    real.add(gradientKernel, power);
     for (int value : {numTiles, numSlices, 0})
         gradientKernel->addArg(value);
     for (int k = 0; k < 3; k++)
-        addReal(gradientKernel, 0.0);
-    addReal(gradientKernel, numMolecules * energyShift);
-    addReal(gradientKernel, LARGEST_FORCE / numAtoms);
+        real.add(gradientKernel, 0.0);
+    real.add(gradientKernel, numMolecules * energyShift);
+    real.add(gradientKernel, LARGEST_FORCE / numAtoms);
     gradientKernel->addArg(0);
     gradientKernel->addArg(cc.getPaddedNumAtoms());
     gradientKernel->addArg(cc.getPosq());
@@ -201,37 +198,16 @@ void GDMLDeviceTerm::execute(ComputeArray& atoms, ComputeArray& failure, const D
     const int includeForces = request.includeForces;
     tileKernel->setArg(TILE_INCLUDE_FORCES, includeForces);
     gradientKernel->setArg(GRADIENT_INCLUDE_FORCES, includeForces);
-    setReal(gradientKernel, GRADIENT_FORCE_SCALE, request.forceScale);
-    setReal(gradientKernel, GRADIENT_ENERGY_SCALE, request.energyScale);
-    setReal(gradientKernel, GRADIENT_DERIVATIVE_SCALE, request.derivativeScale);
+    real.set(gradientKernel, GRADIENT_FORCE_SCALE, request.forceScale);
+    real.set(gradientKernel, GRADIENT_ENERGY_SCALE, request.energyScale);
+    real.set(gradientKernel, GRADIENT_DERIVATIVE_SCALE, request.derivativeScale);
     gradientKernel->setArg(GRADIENT_DERIVATIVE_INDEX, request.derivativeIndex);
     launch(queryKernel, double(numTiles) * rows * numEntries / GROUP + 1);
     launch(tileKernel, double(numTiles) * numSlices);
     launch(gradientKernel, request.includeForces ? double(numMolecules) * ceilDivide(numEntries, PANEL) : 1);
 }
 
-void GDMLDeviceTerm::addReal(ComputeKernel& kernel, double value) {
-    if (doublePrecision)
-        kernel->addArg(value);
-    else
-        kernel->addArg(float(value));
-}
-
-void GDMLDeviceTerm::setReal(ComputeKernel& kernel, int index, double value) {
-    if (doublePrecision)
-        kernel->setArg(index, value);
-    else
-        kernel->setArg(index, float(value));
-}
-
-void GDMLDeviceTerm::initializeReal(ComputeArray& array, size_t size, const char* name) {
-    array.initialize(cc, size, doublePrecision ? sizeof(double) : sizeof(float), name);
-}
-
 void GDMLDeviceTerm::uploadReal(ComputeArray& array, const vector<double>& values, const char* name) {
-    initializeReal(array, values.size(), name);
-    if (doublePrecision)
-        array.upload(values);
-    else
-        array.upload(vector<float>(values.begin(), values.end()));
+    real.initialize(cc, array, values.size(), name);
+    real.upload(array, values);
 }

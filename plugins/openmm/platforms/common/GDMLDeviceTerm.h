@@ -2,19 +2,13 @@
 #define OPENMMKML_GDMLDEVICETERM_H_
 
 #include "DeviceModel.h"
+#include "DeviceReal.h"
+#include "DeviceRequest.h"
 #include "openmm/common/ComputeArray.h"
 #include "openmm/common/ComputeContext.h"
 #include <vector>
 
 namespace OpenMMKML {
-
-/** One evaluation: what is wanted, and the factors that turn eV and Angstrom into OpenMM's units, scale included. */
-struct DeviceRequest {
-    bool includeForces;
-    double forceScale, energyScale; // times the scale parameter
-    double derivativeScale;         // without it
-    int derivativeIndex;            // of the scale parameter among all parameters with derivatives
-};
 
 /** A `gdml` term on a device: its arrays and compute kernels (docs/device_kernels.md), for copies of one molecule. */
 class GDMLDeviceTerm {
@@ -37,21 +31,19 @@ public:
 
     /** Energy of one molecule, eV, that execute() leaves out, beside the energy offset. */
     double getEnergyShift() const { return energyShift; }
-    bool usesDoublePrecision() const { return doublePrecision; }
+    bool usesDoublePrecision() const { return real.isDouble; }
 
 private:
     void chooseLayout();
     void compile(const DeviceModel& model);
     void upload(const DeviceModel& model);
     void setArguments(OpenMM::ComputeArray& atoms, OpenMM::ComputeArray& failure);
-    void addReal(OpenMM::ComputeKernel& kernel, double value);
-    void setReal(OpenMM::ComputeKernel& kernel, int index, double value);
-    void initializeReal(OpenMM::ComputeArray& array, size_t size, const char* name);
     void uploadReal(OpenMM::ComputeArray& array, const std::vector<double>& values, const char* name);
 
     OpenMM::ComputeContext& cc;
+    const DeviceReal real;
     const bool hasDerivative;
-    bool hasEnergyCoefficients, doublePrecision, hasArguments = false;
+    bool hasEnergyCoefficients, hasArguments = false;
     double power, energyShift;
     int numMolecules, numAtoms, numEntries, numPermutations, numPoints;
     int rows, panels;                                   // rows of a tile, panels of training points in a block

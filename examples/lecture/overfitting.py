@@ -1,0 +1,84 @@
+"""Overfitting: the polynomial through all points against a smooth fit of the same points.
+
+    python examples/lecture/overfitting.py [--folder lecture]
+
+The energy along a coordinate is known at 12 places, with noise. The polynomial of degree 11 has no error there and the
+largest of all in between: a vanishing training error says nothing. The smooth fit is the mean of a Gaussian process.
+"""
+
+import numpy as np
+from numpy.polynomial import Polynomial
+from regression import REACH, GaussianProcess, landscape, noisy
+from style import BLUE, GRAY, ORANGE, new_figure, options_parser, plain_ticks, put_legend, save
+
+NOISE, N_POINTS = 0.03, 12  # eV
+FINE = np.linspace(-REACH, REACH, 401)
+
+
+def compute(draws):
+    """Return the fits of one draw of the noise, and root mean square errors over all draws (training, true), eV."""
+    rng = np.random.default_rng(5)
+    x = np.linspace(-REACH, REACH, N_POINTS)
+    shown, polynomial_errors, smooth_errors = None, [], []
+    for _ in range(draws):
+        y = noisy(rng, x, NOISE)
+        process = GaussianProcess.most_likely(x, y, NOISE)
+        polynomials = [Polynomial.fit(x, y, degree) for degree in range(1, N_POINTS)]
+        smooth_errors.append(_errors(lambda s, process=process: process.predict(s)[0], x, y))
+        polynomial_errors.append([_errors(polynomial, x, y) for polynomial in polynomials])
+        if shown is None:
+            shown = {"x": x, "y": y, "through": polynomials[-1](FINE), "smooth": process.predict(FINE)[0]}
+    return shown | {"polynomials": _rms(polynomial_errors, 0), "smooth_errors": _rms(smooth_errors, 0)}
+
+
+def _errors(fit, x, y):
+    return _rms(fit(x) - y), _rms(fit(FINE) - landscape(FINE))
+
+
+def _rms(values, axis=None):
+    return np.sqrt(np.mean(np.square(values), axis=axis))
+
+
+def picture(result):
+    figure, (left, right) = new_figure(1, 2, size=(5.2, 4.2))
+    left.plot(FINE, landscape(FINE), color=GRAY, linewidth=5, alpha=0.45, label="truth")
+    left.plot(FINE, result["through"], color=ORANGE, linewidth=1.8, label="polynomial through all points")
+    left.plot(FINE, result["smooth"], color=BLUE, linewidth=1.8, label="smooth fit")
+    left.plot(result["x"], result["y"], "o", color="black", markersize=5, label="points with noise")
+    left.set(title="One set of points, two fits", xlabel="coordinate (Å)", ylabel="energy (eV)", ylim=(-0.25, 0.75))
+    put_legend(left, loc="upper center")
+
+    degrees = np.arange(1, N_POINTS)
+    training, true = 1e3 * result["polynomials"].T
+    right.plot(degrees, true, "o-", color=ORANGE, label="polynomials: error of the curve")
+    right.plot(
+        degrees, training, "o--", color=ORANGE, markerfacecolor="white", label="polynomials: error at the points"
+    )
+    right.axhline(1e3 * result["smooth_errors"][1], color=BLUE, linewidth=1.8, label="smooth fit: error of the curve")
+    right.set(title="The error at the points misleads", xlabel="degree of the polynomial", ylabel="error (meV, rms)")
+    right.set(yscale="log", ylim=(4, 600), xticks=degrees)
+    plain_ticks(right.yaxis, [5, 10, 20, 50, 100, 200])
+    right.annotate("no error\nat 11", (N_POINTS - 1, 4.4), color=ORANGE, ha="center", fontsize=10.5)
+    put_legend(right, loc="upper left")
+    return figure
+
+
+def main(arguments=None):
+    parser = options_parser(__doc__)
+    parser.add_argument("--draws", type=int, default=200, help="of the noise, for the errors (default: 200)")
+    options = parser.parse_args(arguments)
+    result = compute(options.draws)
+    print(f"{N_POINTS} points with noise of {1e3 * NOISE:.0f} meV, {options.draws} draws; errors in meV (rms)")
+    print("                           at the points   of the curve")
+    best = int(result["polynomials"][:, 1].argmin())
+    for k in sorted({0, best, N_POINTS - 2}):
+        training, true = 1e3 * result["polynomials"][k]
+        print(f"polynomial of degree {k + 1:2} {training:16.1f} {true:14.1f}")
+    training, true = 1e3 * result["smooth_errors"]
+    print(f"smooth fit {training:28.1f} {true:14.1f}")
+    save(picture(result), options.folder / "overfitting.png")
+    return result
+
+
+if __name__ == "__main__":
+    main()
