@@ -76,6 +76,8 @@ void CommonCalcKMLForceKernel::prepareMolecule(const kml::WeightFile& file, bool
 
 void CommonCalcKMLForceKernel::prepareLocal(const kml::WeightFile& file, const KMLForce& force, Evaluation& result) {
     const kml::LocalModel model(file, nullptr);
+    if (!model.soap.empty())
+        throw OpenMMException("there are no compute kernels for soap terms");
     vector<int> places;
     result.elements = force.getNumbers();
     for (int number : result.elements) {
