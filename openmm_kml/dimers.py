@@ -23,7 +23,8 @@ def dimer_energies(weights, first, second, distances):
     Returns
     -------
     energies, forces : ndarray of shape (n,), eV and eV/Å
-        Without what each atom has alone, one-body energies and by `soap` terms; the force is -dE/dr, positive when the atoms repel each other.
+        Without what each atom has alone: its one-body energy and that by `soap` terms. The force is -dE/dr, positive
+        when the atoms repel each other.
     """
     model = type(weights)(elements=weights.elements, terms=weights.terms)
     reach = max((term.reach for term in model.terms), default=0.0) + np.max(distances, initial=0.0)
