@@ -12,10 +12,13 @@ from openmm_kml.reference import evaluate_structure
 from openmm_kml.structures import Structure, StructureSet
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.nbody.design import VIRIAL_ROWS
+from openmm_kml.training.nbody.solve import solve
 from openmm_kml.training.soap import SoapOptions, fit_soap, soap_learning_curve
 from openmm_kml.training.soap.assembly import assemble, cut_chunks, tree_reduce
 from openmm_kml.training.soap.basis import SoapBasis
+from openmm_kml.training.soap.cross_validation import cross_validation_loss
 from openmm_kml.training.soap.environments import Environments
+from openmm_kml.training.soap.prior import SoapHyperparameters
 from openmm_kml.training.soap.trainer import _Training
 from openmm_kml.weights import Weights, from_bytes, to_bytes
 
@@ -221,6 +224,28 @@ def test_hyperparameters_are_chosen(one, selection):
     poor = fit_soap(structures[:8], structures[8:], options(n_sparse=30, amplitude=1e-3, amplitude2=1e-3))
     errors = [found.report["validation_errors"]["forces_rmse"] for found in (fit, poor)]
     assert errors[0] < errors[1] / 2
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_frames_left_out_are_predicted_by_the_fit_to_the_others(two, count):
+    """The loss of cross-validation is what fits to parts of the frames give; with few frames rows are too few."""
+    structures = two[0][:count]
+    given = options(n_sparse=10, folds=2, atom_energies={8: 0.0, 14: 0.0}, repulsion=False)
+    training = _Training(structures, None, given, None)
+    training.run()
+    folds = [
+        assemble(training.basis, structures[k::2], training.known.train_labels[k::2], given, None)["all"]
+        for k in range(2)
+    ]
+    folds = [(training.whitening.apply_to_rows(factor), n) for factor, n in folds]
+    point = SoapHyperparameters(0.3, 0.9, 0.5)
+    found = cross_validation_loss(training.basis, given, folds)(point)
+    errors = 0.0
+    for k in range(2):
+        prior = point.prior(training.basis, given)
+        c = np.append(solve(*folds[1 - k], prior).coefficients, -1)
+        errors += np.sum((folds[k][0] @ c) ** 2)
+    assert found == pytest.approx(errors / sum(n for _, n in folds), rel=1e-4)
 
 
 def test_the_same_data_give_the_same_bytes_and_they_survive_the_file(two):

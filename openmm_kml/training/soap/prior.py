@@ -16,9 +16,8 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.nbody.prior import ROUNDING, two_body_factor
 from openmm_kml.training.nbody.selection import FREE_WIDTH
-from openmm_kml.training.nbody.solve import BlockPrior, solve, triangular_factor
+from openmm_kml.training.nbody.solve import BlockPrior
 
-SEARCH_ROUNDING = 1e-6  # relative eigenvalue of the pairs' prior below which a search leaves directions out
 _START = {"amplitude": 1.0, "length_scale2": 1.0, "amplitude2": 1.0}
 
 
@@ -47,33 +46,6 @@ def first_guess(options):
     free = [name for name in _START if given[name] is None and (options.pairs or name == "amplitude")]
     start = {name: _START[name] if value is None else value for name, value in given.items()}
     return SoapHyperparameters(**start), free
-
-
-def cross_validation_loss(basis, options, factors):
-    """Return the mean squared error of labels left out, in units of their noises, as a function of hyperparameters.
-
-    Parameters
-    ----------
-    basis : SoapBasis
-    options : SoapOptions
-    factors : list of (ndarray, int)
-        Triangular factor of each part of the frames, its sparse columns whitened, and the rows it stands for.
-    """
-    n_rows = sum(count for _, count in factors)
-    parts = []
-    for left_out, (factor, count) in enumerate(factors):
-        rest = np.concatenate([other for k, (other, _) in enumerate(factors) if k != left_out])
-        parts.append((triangular_factor(rest), n_rows - count, factor))
-
-    def loss(point):
-        prior = point.prior(basis, options, SEARCH_ROUNDING)
-        errors = 0.0
-        for rest, count, factor in parts:
-            c = np.append(solve(rest, count, prior).coefficients, -1.0)
-            errors += np.sum((factor @ c) ** 2)
-        return float(errors / n_rows)
-
-    return loss
 
 
 class Whitening:

@@ -22,10 +22,11 @@ from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.soap import memory
 from openmm_kml.training.soap.assembly import assemble
 from openmm_kml.training.soap.basis import SoapBasis
+from openmm_kml.training.soap.cross_validation import cross_validation_loss
 from openmm_kml.training.soap.descriptors import make_descriptors
 from openmm_kml.training.soap.environments import Environments
 from openmm_kml.training.soap.options import SoapOptions
-from openmm_kml.training.soap.prior import Whitening, cross_validation_loss, first_guess
+from openmm_kml.training.soap.prior import Whitening, first_guess
 from openmm_kml.training.soap.sparse import draw_pool, share_points, sparse_points
 from openmm_kml.weights import Weights
 
