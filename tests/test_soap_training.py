@@ -234,18 +234,22 @@ def test_frames_left_out_are_predicted_by_the_fit_to_the_others(two, count):
     training = _Training(structures, None, given, None)
     training.run()
     folds = [
-        assemble(training.basis, structures[k::2], training.known.train_labels[k::2], given, None)["all"]
+        assemble(training.basis, structures[k::2], training.known.train_labels[k::2], given, None, by_kind=True)
         for k in range(2)
     ]
-    folds = [(training.whitening.apply_to_rows(factor), n) for factor, n in folds]
+    folds = [{kind: (training.whitening.apply_to_rows(r), n) for kind, (r, n) in fold.items()} for fold in folds]
     point = SoapHyperparameters(0.3, 0.9, 0.5)
     found = cross_validation_loss(training.basis, given, folds)(point)
-    errors = 0.0
+    errors = dict.fromkeys(folds[0], 0.0)
     for k in range(2):
-        prior = point.prior(training.basis, given)
-        c = np.append(solve(*folds[1 - k], prior).coefficients, -1)
-        errors += np.sum((folds[k][0] @ c) ** 2)
-    assert found == pytest.approx(errors / sum(n for _, n in folds), rel=1e-4)
+        rest = np.concatenate([factor for factor, _ in folds[1 - k].values()])
+        count = sum(n for _, n in folds[1 - k].values())
+        c = np.append(solve(rest, count, point.prior(training.basis, given)).coefficients, -1)
+        for kind, (factor, _) in folds[k].items():
+            errors[kind] += np.sum((factor @ c) ** 2)
+    means = [error / sum(fold[kind][1] for fold in folds) for kind, error in errors.items()]
+    assert len(means) == 3
+    assert found == pytest.approx(np.prod(means) ** (1 / 3), rel=1e-4)
 
 
 def test_the_same_data_give_the_same_bytes_and_they_survive_the_file(two):

@@ -8,35 +8,41 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 from scipy.linalg.lapack import dtpqrt
 
-from openmm_kml.training.nbody.solve import BlockPrior, solve, triangular_factor
+from openmm_kml.training.nbody.solve import BlockPrior, solve
 
 _PANEL = 64  # columns that a factorization works on at a time
 _ROUNDING = 1e-6  # relative eigenvalue of the pairs' prior below which a search leaves directions out
 
 
-def cross_validation_loss(basis, options, factors):
-    """Return the mean squared error of labels left out, in units of their noises, as a function of hyperparameters.
+def cross_validation_loss(basis, options, folds):
+    """Return the error of labels left out as a function of hyperparameters.
+
+    It is the geometric mean of the mean squared errors of energies, forces and virials: where a model cannot describe
+    one of them to its noise, that one does not drown the others, and units do not matter.
 
     Parameters
     ----------
     basis : SoapBasis
     options : SoapOptions
-    factors : list of (ndarray, int)
-        Triangular factor of each part of the frames, its sparse columns whitened, and the rows it stands for.
+    folds : list of dict
+        Of each part of the frames: kind of labels -> triangular factor, its sparse columns whitened, and the rows it
+        stands for.
     """
-    n_rows = sum(count for _, count in factors)
-    parts = []
-    for left_out, (factor, count) in enumerate(factors):
-        rest = np.concatenate([other for k, (other, _) in enumerate(factors) if k != left_out])
-        parts.append((StayingRows(rest, n_rows - count, basis.n_splines), factor))
+    kinds = sorted({kind for fold in folds for kind in fold})
+    counts = np.array([sum(fold[kind][1] for fold in folds if kind in fold) for kind in kinds])
+    staying = []
+    for left_out in range(len(folds)):
+        rest = [part for k, fold in enumerate(folds) if k != left_out for part in fold.values()]
+        rows = np.concatenate([factor for factor, _ in rest])
+        staying.append(StayingRows(rows, sum(count for _, count in rest), basis.n_splines))
 
     def loss(point):
         prior = point.prior(basis, options, _ROUNDING)
-        errors = 0.0
-        for rest, factor in parts:
-            c = np.append(rest.coefficients(prior, point.amplitude), -1.0)
-            errors += np.sum((factor @ c) ** 2)
-        return float(errors / n_rows)
+        errors = np.zeros(len(kinds))
+        for rows, fold in zip(staying, folds, strict=True):
+            c = np.append(rows.coefficients(prior, point.amplitude), -1.0)
+            errors += [np.sum((fold[kind][0] @ c) ** 2) if kind in fold else 0.0 for kind in kinds]
+        return float(np.exp(np.mean(np.log(np.maximum(errors, np.finfo(float).tiny) / counts))))
 
     return loss
 
@@ -61,7 +67,7 @@ class StayingRows:
         self.full = len(rows) >= len(order)
         self.triangle = rows[:, order]
         if self.full:
-            self.triangle = qr(self.triangle, mode="r", overwrite_a=True, check_finite=False)[0][: len(order)]
+            self.triangle = _triangle(self.triangle)
 
     def coefficients(self, prior, amplitude):
         """Return the coefficients of all columns under a `BlockPrior` with one amplitude of the sparse columns."""
@@ -70,16 +76,21 @@ class StayingRows:
         m = self.n_sparse
         splines = BlockPrior(prior.n_free, prior.width, [block for block in prior.blocks if np.ndim(block[1])])
         spline_columns = splines.right_multiply(self.triangle[:, m:-1])
-        corner = triangular_factor(np.column_stack([spline_columns[m:], self.triangle[m:, -1]]))
         q = spline_columns.shape[1]
+        corner = _triangle(np.column_stack([spline_columns[m:], self.triangle[m:, -1]]))
         k = m + q
         rows = np.zeros((k + 1, k + 1))
         rows[:m, :m] = amplitude * self.triangle[:m, :m]
         rows[:m, m:k] = spline_columns[:m]
         rows[:m, k] = self.triangle[:m, -1]
-        rows[m : m + len(corner), m:] = np.triu(corner)
+        rows[m:, m:] = corner
         z = _ridge(rows)
         return np.concatenate([splines.coefficients(z[m:]), amplitude * z[:m]])
+
+
+def _triangle(rows):
+    """Return R, upper triangular and square, with RᵀR equal to that of no fewer rows than columns."""
+    return qr(rows, mode="r", overwrite_a=True, check_finite=False)[0][: rows.shape[1]]
 
 
 def _ridge(rows):

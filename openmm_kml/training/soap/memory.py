@@ -23,7 +23,7 @@ def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
     pools, points : dict
         Element -> (environments, entries) of the pool, and of the sparse points.
     folds : int
-        Parts of the frames that keep a factor each, and another of all the rest.
+        Parts of the frames that keep factors of their own, and another of all the rest.
     """
     n_chunks = max(1, math.ceil(n_rows / block_rows(n_columns)))
     kept = 2 * sum(n * size for n, size in points.values())  # once more in the engine

@@ -108,14 +108,18 @@ class _Training:
         reach = max(options.cutoff, splines.reach)
         self.known = KnownPart(self.train, self.repulsion, reach, options)
         self._lap("repulsion")
-        factors = self._fold_factors()
-        if not factors:
+        folds = self._folds()
+        if not any(folds):
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
         self._lap("design")
         self.whitening = Whitening(basis, options.jitter)
-        factors = [(self.whitening.apply_to_rows(factor), n_rows) for factor, n_rows in factors]
-        factor, n_rows = triangular_factor(np.concatenate([one for one, _ in factors])), sum(n for _, n in factors)
-        chosen, log, criterion = self._choose(factors, factor, n_rows)
+        folds = [
+            {kind: (self.whitening.apply_to_rows(factor), count) for kind, (factor, count) in fold.items()}
+            for fold in folds
+        ]
+        factor = triangular_factor(np.concatenate([factor for fold in folds for factor, _ in fold.values()]))
+        n_rows = sum(count for fold in folds for _, count in fold.values())
+        chosen, log, criterion = self._choose(folds, factor, n_rows)
         self._lap("selection")
         posterior = solve(factor, n_rows, chosen.prior(basis, options))
         weights = self._weights(posterior)
@@ -204,19 +208,18 @@ class _Training:
         known = self.known.atom_energies
         return assemble(self.basis, structures, labels, self.options, description, by_kind, known, self.client)
 
-    def _fold_factors(self):
-        """Return (triangular factor, rows) of each part of the training frames; one part where none is left out."""
+    def _folds(self):
+        """Return the factors of each part of the training frames, by kind; one part where none will be left out."""
         options, train, labels = self.options, self.train, self.known.train_labels
-        folds = 1
-        if options.selection == "cross_validation" and first_guess(options)[1]:
-            folds = min(options.folds, len(train))
-        parts = []
-        for k in range(folds):
-            name = "design matrix" if folds == 1 else f"design matrix, part {k + 1} of {folds}"
-            parts.append(self._assemble(train[k::folds], labels[k::folds], name))
-        return [part["all"] for part in parts if part]
+        if options.selection != "cross_validation" or not first_guess(options)[1] or len(train) == 1:
+            return [self._assemble(train, labels, "design matrix")]
+        folds = min(options.folds, len(train))
+        return [
+            self._assemble(train[k::folds], labels[k::folds], f"design matrix, part {k + 1} of {folds}", by_kind=True)
+            for k in range(folds)
+        ]
 
-    def _choose(self, factors, factor, n_rows):
+    def _choose(self, folds, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
         options, basis = self.options, self.basis
         start, free = first_guess(options)
@@ -225,8 +228,8 @@ class _Training:
             raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
         if not free:
             return start, [], "given"
-        if criterion == "cross_validation" and len(factors) > 1:
-            loss = cross_validation_loss(basis, options, factors)
+        if criterion == "cross_validation" and len(folds) > 1:
+            loss = cross_validation_loss(basis, options, folds)
         elif criterion != "validation":
             criterion = "likelihood"  # of a single frame no part can be left out
             loss = likelihood_loss(basis, options, factor, n_rows)
