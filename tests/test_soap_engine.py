@@ -1,4 +1,4 @@
-"""The engine of soap terms: every option against the NumPy twin, blocks of many centers, and what the trainer asks for."""
+"""The engine of soap terms: every option against the NumPy twin, blocks of many centers, what the trainer asks for."""
 
 from dataclasses import replace
 
@@ -96,7 +96,8 @@ def test_the_cheaper_form_is_chosen():
 def test_radial_functions_that_vanish_are_left_out_and_nothing_changes():
     weights = model(SILICON, {"n_max": 8, "l_max": 4, "cutoff": 4.5, "n_sparse": 20})
     term = Engine(to_bytes(weights)).describe_terms()[0]
-    assert term["dimension"] == 180 and term["reduced_dimension"] < 160
+    assert term["dimension"] == 180
+    assert term["reduced_dimension"] < 160
     given = melt(SILICON, 1)
     results = Engine(to_bytes(weights)).evaluate_structure(*given, atomic=True)
     assert_equal(results, reference.evaluate_structure(weights, *given))
@@ -189,7 +190,8 @@ def test_a_lonely_atom_without_weight_of_its_own():
     term = weights.terms[0]
     energy, forces, virial, _ = Engine(to_bytes(weights)).evaluate_structure([[1.0, 2.0, 3.0]], [14])
     assert energy == pytest.approx(term.coefficients @ term.sparse_offsets**term.zeta, rel=1e-14)
-    assert not forces.any() and not virial.any()
+    assert not forces.any()
+    assert not virial.any()
 
 
 def test_coincident_atoms_are_named():

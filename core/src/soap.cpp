@@ -214,14 +214,17 @@ void Soap::set_ranks(const SoapTerm& term, SoapPurpose purpose, Preparation& wor
     }
     // The estimate adds absolute values; what is neglected turns out a hundred times smaller, as much as rounding does.
     const double limit = 1e-14 * all;
-    for (size_t l = 0; l < L1; ++l)
-        while (rank[l] > 1) {
-            const double next = energy[l * N + size_t(rank[l]) - 1];
-            if (summary.neglected + next > limit * double(l + 1) / double(L1))
-                break;
-            summary.neglected += next;
-            --rank[l];
-        }
+    while (true) { // the function that matters least among the last ones of all l
+        size_t least = L1;
+        for (size_t l = 0; l < L1; ++l)
+            if (rank[l] > 1 &&
+                (least == L1 || energy[l * N + size_t(rank[l]) - 1] < energy[least * N + size_t(rank[least]) - 1]))
+                least = l;
+        if (least == L1 || summary.neglected + energy[least * N + size_t(rank[least]) - 1] > limit)
+            break;
+        summary.neglected += energy[least * N + size_t(rank[least]) - 1];
+        --rank[least];
+    }
 }
 
 void Soap::set_layout(const SoapTerm& term) {
@@ -318,7 +321,7 @@ void Soap::set_elements(const SoapTerm& term, const Preparation& work) {
                 double sum = 0;
                 for (size_t m = 0; m < N; ++m)
                     sum += term.central_radial[m] * work.rotation[m * N + k];
-                central[(e * C + c) * width + k] = term.central_weights[e * C + c] * sum * scale[0];
+                central[(e * C + c) * width + k] = term.central_weights[e * C + c] * sum;
             }
         }
         counts.push_back(entered > 0);

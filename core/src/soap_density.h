@@ -73,6 +73,14 @@ KML_INLINE void radial_rows(const SoapTables& tables, const Neighborhood& hood, 
     for (int q = 0; q < W; ++q) {
         const double* table = tables.radial + long(hood.interval[k + q]) * F;
         double *values = memory.radial + (at + q) * (F + 8), *slopes = memory.slope + q * F;
+        if (hood.place[k + q] < 0) { // padding
+            for (long v = 0; v < F; v += W) {
+                store<W>(values + v, R{});
+                if constexpr (Slopes)
+                    store<W>(slopes + v, R{});
+            }
+            continue;
+        }
         R w[8], d[8];
         KML_UNROLL for (int i = 0; i < 8; ++i) {
             w[i] = broadcast<W>(weights[i * W + q]);
@@ -218,49 +226,52 @@ KML_INLINE void add_density(const double* H, const double* radial, long stride, 
     }
 }
 
-/** Density coefficients (C, n_coefficients) of one center, normalized, with its own share. */
+/** Add the neighbors of one element to c (n_coefficients), not normalized. */
+KML_INLINE void add_element(const SoapTables& tables, const Neighborhood& hood, int begin, int end, ChunkMemory& memory,
+                            double* c) {
+    for (int k = begin; k < end; k += soap_chunk) {
+        const int n = end - k < soap_chunk ? end - k : soap_chunk;
+        for (int at = 0; at < n; at += W)
+            radial_rows<false>(tables, hood, k + at, at, memory);
+        harmonics_of(tables, hood, k, n, memory.harmonics);
+        for (int l = 0; l < tables.n_angular; ++l) {
+            const long width = round_up(tables.rank[l], 8);
+            for (int v = 0; v < tables.rank[l]; v += W)
+                add_density(memory.harmonics + l * l * soap_chunk, memory.radial + tables.first[l] + v,
+                            tables.n_functions + 8, n, 2 * l + 1, c + tables.row[l * l] + v, width);
+        }
+    }
+}
+
+/** Density coefficients (C, n_coefficients) of one center with its own share, to be multiplied by `scale`. */
 void density(const SoapTables& tables, int center, const Neighborhood& hood, ChunkMemory& memory, double* c) {
-    const long all = tables.n_coefficients, F = tables.n_functions;
-    const int L1 = tables.n_angular;
+    const long all = tables.n_coefficients, width = round_up(tables.rank[0], 8);
     for (long k = 0; k < all * tables.n_channels; k += W)
         store<W>(c + k, R{});
+    for (int channel = 0; channel < tables.n_channels; ++channel)
+        for (long k = 0; k < width; k += W)
+            store<W>(c + channel * all + k,
+                     load<W>(tables.central + (center * tables.n_channels + channel) * width + k));
     for (int element = 0; element < tables.n_elements; ++element) {
         const int begin = hood.begin[element], end = hood.begin[element + 1];
         if (begin == end)
             continue;
+        if (tables.channel[element] >= 0) {
+            add_element(tables, hood, begin, end, memory, c + tables.channel[element] * all);
+            continue;
+        }
         for (long k = 0; k < all; k += W)
             store<W>(memory.sums + k, R{});
-        for (int k = begin; k < end; k += soap_chunk) {
-            const int n = end - k < soap_chunk ? end - k : soap_chunk;
-            for (int at = 0; at < n; at += W)
-                radial_rows<false>(tables, hood, k + at, at, memory);
-            harmonics_of(tables, hood, k, n, memory.harmonics);
-            for (int l = 0; l < L1; ++l) {
-                const long width = round_up(tables.rank[l], 8);
-                for (int v = 0; v < tables.rank[l]; v += W)
-                    add_density(memory.harmonics + l * l * soap_chunk, memory.radial + tables.first[l] + v, F + 8, n,
-                                2 * l + 1, memory.sums + tables.row[l * l] + v, width);
-            }
-        }
+        add_element(tables, hood, begin, end, memory, memory.sums);
         for (int channel = 0; channel < tables.n_channels; ++channel) {
             const double weight = tables.species_weights[element * tables.n_channels + channel];
             if (weight == 0)
                 continue;
             double* out = c + channel * all;
-            for (int lm = 0; lm < L1 * L1; ++lm) {
-                const double scale = weight * tables.scale[lm];
-                const long stop = tables.row[lm + 1];
-                for (long k = tables.row[lm]; k < stop; k += W)
-                    store<W>(out + k, load<W>(out + k) + scale * load<W>(memory.sums + k));
-            }
+            for (long k = 0; k < all; k += W)
+                store<W>(out + k, load<W>(out + k) + weight * load<W>(memory.sums + k));
         }
     }
-    const long width = round_up(tables.rank[0], 8);
-    for (int channel = 0; channel < tables.n_channels; ++channel)
-        for (long k = 0; k < width; k += W)
-            store<W>(c + channel * all + k,
-                     load<W>(c + channel * all + k) +
-                         load<W>(tables.central + (center * tables.n_channels + channel) * width + k));
 }
 
 /** Set memory.sums to Σ_channel S dE/dc of one element and return it, or a pointer to the one channel that matters. */
@@ -279,25 +290,65 @@ const double* element_gradient(const SoapTables& tables, int element, const doub
 }
 
 /** a[row] = Σ_n g[row][n] R_n and the sum of (Σ_n g[row][n] R'_n) H[row] over M rows, for W neighbors. */
-template <int M>
+template <int M, int Rank>
 KML_INLINE R back_rows(const double* g, long width, int rank, const double* across, const double* across_slope,
                        const double* H, double* a) {
     R f[M], d[M];
     KML_UNROLL for (int r = 0; r < M; ++r) f[r] = d[r] = R{};
-    for (int n = 0; n < rank; ++n) {
+    const auto add = [&](int n) __attribute__((always_inline)) {
         const R value = load<W>(across + n * W), slope = load<W>(across_slope + n * W);
         KML_UNROLL for (int r = 0; r < M; ++r) {
             const R w = broadcast<W>(g[r * width + n]);
             f[r] += w * value;
             d[r] += w * slope;
         }
+    };
+    if constexpr (Rank > 0) {
+        KML_UNROLL for (int n = 0; n < Rank; ++n) add(n);
+    } else {
+        for (int n = 0; n < rank; ++n)
+            add(n);
     }
-    R sum = {};
+    R sum[2] = {};
     KML_UNROLL for (int r = 0; r < M; ++r) {
         store<W>(a + r * W, f[r]);
-        sum += d[r] * load<W>(H + r * soap_chunk);
+        sum[r % 2] += d[r] * load<W>(H + r * soap_chunk);
     }
+    return sum[0] + sum[1];
+}
+
+/** The same for all 2 l + 1 rows; Rank is zero or the rank. */
+template <int Rank>
+KML_INLINE R back_degree(const double* g, long width, int rank, int rows, const double* across, const double* slope,
+                         const double* H, double* a) {
+    R sum = {};
+    int r = 0;
+    for (; r + 4 <= rows; r += 4)
+        sum += back_rows<4, Rank>(g + r * width, width, rank, across, slope, H + r * soap_chunk, a + r * W);
+    if (rows - r == 3)
+        sum += back_rows<3, Rank>(g + r * width, width, rank, across, slope, H + r * soap_chunk, a + r * W);
+    else
+        sum += back_rows<1, Rank>(g + r * width, width, rank, across, slope, H + r * soap_chunk, a + r * W);
     return sum;
+}
+
+/** The same with frequent ranks known to the compiler. */
+KML_INLINE R back_any(const double* g, int rank, int rows, const double* across, const double* slope, const double* H,
+                      double* a) {
+    switch (rank) {
+    case 4:
+        return back_degree<4>(g, 8, rank, rows, across, slope, H, a);
+    case 5:
+        return back_degree<5>(g, 8, rank, rows, across, slope, H, a);
+    case 6:
+        return back_degree<6>(g, 8, rank, rows, across, slope, H, a);
+    case 7:
+        return back_degree<7>(g, 8, rank, rows, across, slope, H, a);
+    case 8:
+        return back_degree<8>(g, 8, rank, rows, across, slope, H, a);
+    default:
+        return back_degree<0>(g, round_up(rank, 8), rank, rows, across, slope, H, a);
+    }
 }
 
 /** Derivatives of Σ_lm a_lm H_lm by x, y, z as a homogeneous polynomial: one degree l, H those of l - 1 at m = 0. */
@@ -306,34 +357,40 @@ struct AngularSums {
 };
 
 KML_INLINE void add_gradient(int l, const double* angular, const double* H, AngularSums& sums) {
-    const auto cosine = [&](int m) { return load<W>(H + m * soap_chunk); };
-    const auto sine = [&](int m) { return load<W>(H - m * soap_chunk); };
+    const auto cosine = [&](int m) __attribute__((always_inline)) { return load<W>(H + m * soap_chunk); };
+    const auto sine = [&](int m) __attribute__((always_inline)) { return load<W>(H - m * soap_chunk); };
     const double* a = angular + l * W;
-    const R a0 = load<W>(a);
-    sums.z += a0 * cosine(0);
-    if (l > 1) {
-        sums.x0 += a0 * cosine(1);
-        sums.y0 += a0 * sine(1);
+    const R a0 = load<W>(a), c1 = load<W>(a + W), s1 = load<W>(a - W), h0 = cosine(0);
+    sums.z += a0 * h0;
+    sums.x1 += c1 * h0;
+    sums.y1 += s1 * h0;
+    if (l == 1)
+        return;
+    const R C1 = cosine(1), S1 = sine(1);
+    sums.x0 += a0 * C1;
+    sums.y0 += a0 * S1;
+    sums.z += c1 * C1 + s1 * S1;
+    if (l > 2) {
+        const R C2 = cosine(2), S2 = sine(2);
+        sums.x2 += c1 * C2 + s1 * S2;
+        sums.y2 += s1 * C2 - c1 * S2;
     }
-    for (int m = 1; m <= l; ++m) {
-        const R c = load<W>(a + m * W), s = load<W>(a - m * W), below = cosine(m - 1);
-        sums.x1 += c * below;
-        sums.y1 += s * below;
-        if (m > 1) {
-            const R low = sine(m - 1);
-            sums.x1 += s * low;
-            sums.y1 -= c * low;
-        }
-        if (m < l)
-            sums.z += c * cosine(m) + s * sine(m);
+    R C0 = C1, S0 = S1;
+    for (int m = 2; m < l; ++m) {
+        const R c = load<W>(a + m * W), s = load<W>(a - m * W), C = cosine(m), S = sine(m);
+        sums.x1 += c * C0 + s * S0;
+        sums.y1 += s * C0 - c * S0;
+        sums.z += c * C + s * S;
         if (m + 1 < l) {
             const R high = cosine(m + 1), other = sine(m + 1);
-            sums.x2 += c * high;
-            sums.y2 += s * high;
-            sums.x2 += s * other;
-            sums.y2 -= c * other;
+            sums.x2 += c * high + s * other;
+            sums.y2 += s * high - c * other;
         }
+        C0 = C, S0 = S;
     }
+    const R c = load<W>(a + l * W), s = load<W>(a - l * W);
+    sums.x1 += c * C0 + s * S0;
+    sums.y1 += s * C0 - c * S0;
 }
 
 /** The vectors dE/dr_ij of W neighbors, given dE/dc of their element. */
@@ -346,18 +403,8 @@ KML_INLINE void back_to_neighbors(const SoapTables& tables, const Neighborhood& 
         if (!rank)
             continue;
         const double *across = memory.across + tables.first[l] * W, *slope = memory.across_slope + tables.first[l] * W;
-        const double *g = gradient + tables.row[l * l], *Hl = H + l * l * soap_chunk;
-        const long width = round_up(rank, 8);
-        int r = 0;
-        for (; r + 4 <= rows; r += 4)
-            radial +=
-                back_rows<4>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk, memory.angular + r * W);
-        if (rows - r == 3)
-            radial +=
-                back_rows<3>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk, memory.angular + r * W);
-        else
-            radial +=
-                back_rows<1>(g + r * width, width, rank, across, slope, Hl + r * soap_chunk, memory.angular + r * W);
+        radial +=
+            back_any(gradient + tables.row[l * l], rank, rows, across, slope, H + l * l * soap_chunk, memory.angular);
         if (l > 0)
             add_gradient(l, memory.angular, H + ((l - 1) * (l - 1) + l - 1) * soap_chunk, sums);
     }

@@ -29,8 +29,8 @@ Group group_memory(const SoapTables& tables, int first, int n, Arena& arena) {
 }
 
 /**
- * Exchange lanes: density coefficients of each center (C, n_coefficients) to or from the columns of a group. On the way
- * back they are multiplied by the normalization of the harmonics.
+ * Exchange lanes: density coefficients of each center (C, n_coefficients) to or from the columns of a group. Both ways
+ * they are multiplied by the normalization of the harmonics.
  */
 template <bool Back>
 KML_INLINE void exchange(const SoapTables& tables, const Group& group, double* coefficients, double* columns) {
@@ -55,7 +55,8 @@ KML_INLINE void exchange(const SoapTables& tables, const Group& group, double* c
                         } else {
                             KML_UNROLL for (int q = 0; q < W; ++q) t[q] = load<W>(row + q * all + v);
                             transpose<W>(t);
-                            KML_UNROLL for (int q = 0; q < W; ++q) if (q < count) store<W>(column + (v + q) * G, t[q]);
+                            KML_UNROLL for (int q = 0; q < W; ++q) if (q < count)
+                                store<W>(column + (v + q) * G, scale * t[q]);
                         }
                     }
                 }

@@ -54,10 +54,11 @@ struct SoapTables {
     const int* row;                // ((L + 1)² + 1)
     long n_coefficients;           // of one channel
     const double* species_weights; // (n_elements, C)
-    const double* central;         // (n_elements, C, rank[0] up to a multiple of 8): what the center adds to l = 0
-    const unsigned char* counts;   // (n_elements): whether atoms of this element enter any channel
-    const int* channel;            // (n_elements): the one channel that they enter with weight one, or -1
-    const unsigned char* centers;  // (n_elements)
+    const double*
+        central; // (n_elements, C, rank[0] up to a multiple of 8): what the center adds to l = 0, without `scale`
+    const unsigned char* counts;  // (n_elements): whether atoms of this element enter any channel
+    const int* channel;           // (n_elements): the one channel that they enter with weight one, or -1
+    const unsigned char* centers; // (n_elements)
 
     // The same with lanes over centers: column[l] + m K_l + k, K_l = C rank[l].
     const int* column; // (L + 1)
