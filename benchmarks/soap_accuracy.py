@@ -4,8 +4,7 @@
         --gap si50/errors.json --model n_sparse=500 --model n_sparse=1000,zeta=2
 
 Each --model names options of `openmm_kml.training.soap.SoapOptions` that differ from the defaults, and is trained on
-the same frames. `gap_noises=own` among them takes the noises of `gap_fit`, whose energies and virials of n atoms have
-the deviation times sqrt(n), not n. --gap takes the errors.json of benchmarks/gap_fit_peer.py, trained on the same
+the same frames. --gap takes the errors.json of benchmarks/gap_fit_peer.py, trained on the same
 frames with the same seed, and shows them in the same table. Evaluation is timed on the first test frame, repeated to
 some 500 atoms, with one thread: the best of five blocks of half a second, CPU time. Each result is written as soon as
 it is there, and what is there already is not done again.
@@ -16,13 +15,12 @@ import ast
 import json
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from openmm_kml.potential import KernelPotential
-from openmm_kml.structures import StructureSet, read_structures, split_structures
+from openmm_kml.structures import read_structures, split_structures
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.soap import SoapOptions, fit_soap
 from openmm_kml.weights import to_bytes, write_atomically
@@ -67,17 +65,8 @@ def microseconds(weights, frame):
     return 1e6 * min(times) / len(positions)
 
 
-def with_gap_noises(train, options):
-    """Return frames in groups by their number of atoms, and options with the noises that `gap_fit` gives each group."""
-    grouped = StructureSet([replace(frame, group=str(len(frame))) for frame in train], train.name)
-    factors = {str(n): (n**-0.5, 1.0, n**-0.5) for n in {len(frame) for frame in train}}
-    return grouped, options | {"noise_energy": 0.002, "group_noise": factors}
-
-
 def measured(train, test, options):
     """Train one model and return what it can do and what it costs."""
-    if options.pop("gap_noises", None) == "own":
-        train, options = with_gap_noises(train, options)
     start = time.process_time()
     fit = fit_soap(train, None, SoapOptions(progress=False, **options))
     seconds = time.process_time() - start
