@@ -37,6 +37,14 @@ def test_leverage_scores_find_what_is_unlike_the_rest():
     assert all(len(points) == 3 for points in drawn)
 
 
+def test_leverage_scores_of_wide_spectra_find_it_too(monkeypatch):
+    """With 50 entries, of which random combinations are taken instead."""
+    monkeypatch.setattr("openmm_kml.training.soap.sparse._WIDE", 40)
+    p = np.eye(50)[[0] * 200 + [1, 2]] + 1e-4 * np.random.default_rng(0).random((202, 50))
+    drawn = [set(cur_points(p, 3, np.random.default_rng(seed)).tolist()) for seed in range(20)]
+    assert sum(len({200, 201} & points) for points in drawn) >= 20
+
+
 @pytest.mark.parametrize("method", ["cur", "farthest"])
 def test_repeated_environments_are_taken_once(method):
     p = np.repeat(spectra(count=5), 4, axis=0)

@@ -169,6 +169,15 @@ def test_two_elements_have_sparse_points_of_their_own(two):
     json.dumps(fit.report, allow_nan=False)
 
 
+def test_frames_may_lack_an_element(two):
+    structures, truth = two
+    oxygen = labeled(frames(7, 2, (8, 8, 8)), truth)
+    fit = fit_soap(StructureSet([*structures, *oxygen]), None, options(n_sparse=40, **EXACT))
+    known = np.std(np.concatenate([f.forces.ravel() for f in oxygen]))
+    assert model_errors(fit.weights, oxygen)["forces_rmse"] < 0.2 * known
+    assert not fit.basis.rows(oxygen.frames[0]).forces[:, fit.basis.parts[1].columns].any()
+
+
 def test_each_label_is_used(one):
     """Energies, forces or virials alone lower their own errors; forces alone leave the zero of energies open."""
     structures, _ = one

@@ -38,6 +38,8 @@ class SoapBasis:
     pairs : bool
         Whether f2 has columns.
     terms : list of SoapTerm
+    n_threads : int
+        Of the engine.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class SoapBasis:
     n_columns : int
     """
 
-    def __init__(self, splines: SplineBasis, pairs, terms):
+    def __init__(self, splines: SplineBasis, pairs, terms, n_threads=1):
         self.splines, self.pairs, self.elements = splines, bool(pairs), splines.elements
         self.n_splines = splines.n_columns if pairs else len(self.elements)
         ends = self.n_splines + np.cumsum([0, *(term.n_sparse for term in terms)])
@@ -54,7 +56,7 @@ class SoapBasis:
             SoapPart(slice(int(a), int(b)), term) for a, b, term in zip(ends[:-1], ends[1:], terms, strict=True)
         ]
         self.n_columns = int(ends[-1])
-        self._environments = Environments(self.elements, terms)
+        self._environments = Environments(self.elements, terms, n_threads=n_threads)
 
     def rows(self, structure):
         """Return the `Rows` of a structure: energy, forces and virial for unit coefficients."""

@@ -17,11 +17,14 @@ class Environments:
     terms : list of SoapTerm
     native : bool, optional
         Whether the engine does the work; by default where it can.
+    n_threads : int
+        Of the engine; the results do not depend on it.
     """
 
-    def __init__(self, elements, terms, native=None):
+    def __init__(self, elements, terms, native=None, n_threads=1):
         self.elements, self.terms = tuple(int(z) for z in elements), list(terms)
         self.native = NATIVE if native is None else native
+        self.n_threads = int(n_threads)
         self._engine = None
 
     def __getstate__(self):
@@ -31,13 +34,13 @@ class Environments:
         """Return the indices of the centers of a term, shape (m,), and their power spectra, shape (m, D)."""
         if not self.native:
             return jacobians.descriptors(self.terms[number], self.elements, structure)
-        return self._opened().soap_descriptors(*_arguments(structure), term=number)
+        return self._opened().soap_descriptors(*_arguments(structure), term=number, n_threads=self.n_threads)
 
     def rows(self, structure, number=0):
         """Return energies (M,), forces (M, n, 3), virials (M, 3, 3) of each sparse point with a coefficient of one."""
         if not self.native:
             return jacobians.kernel_rows(self.terms[number], self.elements, structure)
-        return self._opened().soap_rows(*_arguments(structure), term=number)
+        return self._opened().soap_rows(*_arguments(structure), term=number, n_threads=self.n_threads)
 
     def _opened(self):
         if self._engine is None:

@@ -11,6 +11,7 @@ from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError
 
 SAME = 1e-10  # squared distance, relative to the squared length, below which two environments are one
+_WIDE = 2000  # entries of a power spectrum beyond which its leading singular vectors are found at random
 _RANK = 1e-6  # singular values below, relative to the largest, are no information
 
 
@@ -97,6 +98,9 @@ def cur_points(p, count, rng):
         Fewer than `count` where not so many rows are different.
     """
     distinct = _distinct(p)
+    if p.shape[1] > max(_WIDE, 4 * count):
+        # Twice as many random combinations span the leading ones (Halko, Martinsson and Tropp, SIAM Rev. 53, 217 (2011)).
+        p = p @ rng.standard_normal((p.shape[1], 2 * count))
     values, vectors = np.linalg.eigh(p.T @ p)
     keep = values > _RANK**2 * values[-1]
     values, vectors = values[keep][::-1][:count], vectors[:, keep][:, ::-1][:, :count]

@@ -103,7 +103,7 @@ class _Training:
         self._lap("distances")
         terms = self._sparse_terms(descriptors, counts, points)
         self._lap("sparse points")
-        self.basis = basis = SoapBasis(splines, options.pairs, terms)
+        self.basis = basis = SoapBasis(splines, options.pairs, terms, options.n_threads)
         self.repulsion = RepulsionTerm(_switch(found)) if options.repulsion else None
         reach = max(options.cutoff, splines.reach)
         self.known = KnownPart(self.train, self.repulsion, reach, options)
@@ -193,7 +193,7 @@ class _Training:
         """Return the power spectra of environments of an element, shape (n, D): all of them, or as many as allowed."""
         options = self.options
         blank = descriptor.term(1.0, np.zeros((1, descriptor.dimension)), np.zeros(1))
-        environments = Environments(self.elements, [blank])
+        environments = Environments(self.elements, [blank], n_threads=options.n_threads)
         places = draw_pool([int((frame.numbers == z).sum()) for frame in self.train], options.pool, rng)
         pool, start = np.empty((min(count, options.pool), descriptor.dimension)), 0
         with progress_bar(len(pool), f"environments of {symbol(z)}", options.progress, " atoms") as bar:
