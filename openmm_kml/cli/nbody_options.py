@@ -71,7 +71,7 @@ def add_fit_options(parser, noise_energy="0.002", selections=("likelihood", "val
         help="what chooses the hyperparameters: the likelihood of the data, searched or climbed along its gradient, or "
         f"frames left out (default: {selections[0]})",
     )
-    group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of the linear algebra (default: 1)")
+    group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of linear algebra (default: 1)")
 
 
 def nbody_options(args):

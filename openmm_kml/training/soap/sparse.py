@@ -99,7 +99,7 @@ def cur_points(p, count, rng):
     """
     distinct = _distinct(p)
     if p.shape[1] > max(_WIDE, 4 * count):
-        # Twice as many random combinations span the leading ones (Halko, Martinsson and Tropp, SIAM Rev. 53, 217 (2011)).
+        # Twice as many random combinations span the leading ones: Halko et al., SIAM Rev. 53, 217 (2011).
         p = p @ rng.standard_normal((p.shape[1], 2 * count))
     values, vectors = np.linalg.eigh(p.T @ p)
     keep = values > _RANK**2 * values[-1]
