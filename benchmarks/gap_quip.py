@@ -25,7 +25,8 @@ import numpy as np
 import quippy
 from ase import Atoms
 from ase.io import read, write
-from local_evaluation import STEP, silicon
+from crystals import CRYSTALS
+from local_evaluation import MOTION, displaced
 from quippy.potential import Potential
 
 from openmm_kml.convert import convert_gap
@@ -44,6 +45,7 @@ OTHERS = (
     "at_file=train.xyz energy_parameter_name=e force_parameter_name=f virial_parameter_name=v e0_method=average "
     "sparse_jitter=1e-10 rnd_seed=1 do_copy_at_file=F sparse_separate_file=T gp_file=gap.xml"
 )
+STEP = MOTION["Si"][1]  # Å
 MODELS = {"zeta4_l8": (4, 8), "zeta2_l8": (2, 8), "zeta4_l4": (4, 4)}
 
 
@@ -104,7 +106,7 @@ def timed(function, *arguments):
 def compare(name, xml, arguments):
     """Print one line of the table."""
     rng = np.random.default_rng(0)
-    positions, cell = silicon(round((arguments.atoms / 8) ** (1 / 3)), rng)
+    positions, cell = displaced(CRYSTALS["Si"], round((arguments.atoms / 8) ** (1 / 3)), rng)
     numbers, scale = np.full(len(positions), 14), 1e6 / len(positions)
     peer, engine, threads = quip(xml), ours(xml, 1), ours(xml, 2)
     for evaluate in (engine, threads):
