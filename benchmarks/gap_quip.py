@@ -17,56 +17,38 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
-import quippy
 from ase import Atoms
-from ase.io import read, write
+from ase.io import read
 from crystals import CRYSTALS
+from gap_fit_peer import fit_gap
 from local_evaluation import MOTION, displaced
 from quippy.potential import Potential
 
 from openmm_kml.convert import convert_gap
 from openmm_kml.potential import KernelPotential
+from openmm_kml.structures import read_structures
 from openmm_kml.weights import to_bytes
 
-PAIRS = (
-    "distance_2b cutoff=5.0 cutoff_transition_width=1.0 covariance_type=ard_se delta=1.0 theta_uniform=1.0 "
-    "n_sparse=20 sparse_method=uniform"
-)
-SOAP = (
-    "soap n_max=8 l_max={l_max} cutoff=5.0 cutoff_transition_width=0.5 atom_sigma=0.5 zeta={zeta} delta=0.5 "
-    "covariance_type=dot_product n_sparse=500 sparse_method=cur_points"
-)
-OTHERS = (
-    "at_file=train.xyz energy_parameter_name=e force_parameter_name=f virial_parameter_name=v e0_method=average "
-    "sparse_jitter=1e-10 rnd_seed=1 do_copy_at_file=F sparse_separate_file=T gp_file=gap.xml"
-)
 STEP = MOTION["Si"][1]  # Å
+FIT = {
+    **{"gap_cutoff": 5.0, "n_max": 8, "n_sparse": 500, "delta": 0.5},
+    **{"gap_noises": "own", "noise_energy": 0.002, "noise_force": 0.1, "noise_virial": 0.05},
+}
 MODELS = {"zeta4_l8": (4, 8), "zeta2_l8": (2, 8), "zeta4_l4": (4, 4)}
 
 
 def fit(data, folder, zeta, l_max, n_frames):
     """Return the XML of a potential that gap_fit makes, or that it has made before."""
     xml = folder / "gap.xml"
-    if xml.exists():
-        return xml
-    folder.mkdir(parents=True, exist_ok=True)
-    frames = read(data, ":")
-    images = []
-    for frame in [frames[k] for k in np.linspace(0, len(frames) - 1, n_frames).astype(int)]:
-        image = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
-        image.info |= {"e": frame.get_potential_energy(), "v": -frame.get_volume() * frame.get_stress(voigt=False)}
-        image.arrays["f"] = frame.get_forces()
-        images.append(image)
-    write(folder / "train.xyz", images, format="extxyz")
-    gap = f"gap={{{PAIRS} : {SOAP.format(zeta=zeta, l_max=l_max)}}}"
-    command = [str(Path(quippy.__file__).parent / "gap_fit"), gap, "default_sigma={0.002 0.1 0.05 0}", *OTHERS.split()]
-    with (folder / "gap_fit.log").open("wb") as log:
-        subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=True)
+    if not xml.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        frames = list(read_structures(data))
+        chosen = [frames[k] for k in np.linspace(0, len(frames) - 1, n_frames).astype(int)]
+        fit_gap(chosen, argparse.Namespace(**FIT, folder=folder, zeta=zeta, l_max=l_max))
     return xml
 
 
