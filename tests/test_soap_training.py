@@ -242,10 +242,8 @@ def test_frames_left_out_are_predicted_by_the_fit_to_the_others(two, count):
     given = options(n_sparse=10, folds=2, atom_energies={8: 0.0, 14: 0.0}, repulsion=False)
     training = _Training(structures, None, given, None)
     training.run()
-    folds = [
-        assemble(training.basis, structures[k::2], training.known.train_labels[k::2], given, None, by_kind=True)
-        for k in range(2)
-    ]
+    sets = [(structures[k::2], training.known.train_labels[k::2]) for k in range(2)]
+    folds = assemble(training.basis, sets, given, None, by_kind=True)
     folds = [{kind: (training.whitening.apply_to_rows(r), n) for kind, (r, n) in fold.items()} for fold in folds]
     point = SoapHyperparameters(0.3, 0.9, 0.5)
     found = cross_validation_loss(training.basis, given, folds)(point)
@@ -281,8 +279,9 @@ def test_chunks_cover_the_frames_and_merge_to_the_factor_of_all_rows(one, monkey
     chunks = cut_chunks(structures, labels, basis.n_columns)
     assert len(chunks) == 4
     assert [frame for chunk, _ in chunks for frame in chunk] == list(structures)
-    factor, n_rows = assemble(basis, structures, labels, training.options, None)["all"]
-    by_kind = assemble(basis, structures, labels, training.options, None, by_kind=True)
+    (whole,) = assemble(basis, [(structures, labels)], training.options, None)
+    (by_kind,) = assemble(basis, [(structures, labels)], training.options, None, by_kind=True)
+    factor, n_rows = whole["all"]
     assert n_rows == sum(n for _, n in by_kind.values()) == 12 * (1 + 18 + 6)
     assert not np.tril(factor, -1).any()
     gram = sum(part.T @ part for part, _ in by_kind.values())
@@ -302,13 +301,15 @@ def test_dask_workers_give_the_same_bytes(two, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     monkeypatch.setattr("openmm_kml.training.soap.assembly.block_rows", lambda _: 60)
     structures, _ = two
-    given = options(n_sparse=20, selection="validation", amplitude=None)
-    alone = fit_soap(structures[:7], structures[7:], given)
+    given = options(n_sparse=20, amplitude=None)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
-        shared = fit_soap(structures[:7], structures[7:], replace(given, dask=cluster.scheduler_address))
-    assert to_bytes(shared.weights) == to_bytes(alone.weights)
+        for selection in ("validation", "cross_validation"):
+            chosen = replace(given, selection=selection)
+            alone = fit_soap(structures[:7], structures[7:], chosen)
+            shared = fit_soap(structures[:7], structures[7:], replace(chosen, dask=cluster.scheduler_address))
+            assert to_bytes(shared.weights) == to_bytes(alone.weights)
 
 
 def test_a_silent_scheduler_is_named(one, monkeypatch):

@@ -84,14 +84,13 @@ def tree_reduce(items, merge):
     return result
 
 
-def assemble(basis, structures, labels, options, description, by_kind=False, known=(), client=None):
-    """Return kind -> (triangular factor, rows it stands for) of a set.
+def assemble(basis, sets, options, description, by_kind=False, known=(), client=None):
+    """Return kind -> (triangular factor, rows it stands for) of each of several sets.
 
     Parameters
     ----------
     basis : SoapBasis
-    structures : StructureSet
-    labels : list of Labels
+    sets : list of (StructureSet, list of Labels)
     options : SoapOptions
     description : str
         For the progress bar.
@@ -102,16 +101,21 @@ def assemble(basis, structures, labels, options, description, by_kind=False, kno
     client : distributed.Client, optional
         Workers that compute the chunks; this process otherwise.
     """
-    chunks, known = cut_chunks(structures, labels, basis.n_columns), sorted(known)
-    with progress_bar(structures.n_atoms, description, options.progress, " atoms") as bar:
+    sets = [cut_chunks(structures, labels, basis.n_columns) for structures, labels in sets]
+    n_atoms = sum(len(frame) for chunks in sets for frames, _ in chunks for frame in frames)
+    known = sorted(known)
+    with progress_bar(n_atoms, description, options.progress, " atoms") as bar:
         if client is not None:
             from openmm_kml.training.soap.distributed import assemble_on
 
-            return assemble_on(client, basis, chunks, options, by_kind, known, bar) or {}
+            return assemble_on(client, basis, sets, options, by_kind, known, bar)
 
-        def factors():
+        def factors(chunks):
             for chunk in chunks:
                 yield chunk_factors(basis, chunk, options, by_kind, known)
                 bar.update(sum(map(len, chunk[0])))
 
-        return tree_reduce(factors(), lambda one, other: merge_factors(one, other, options.n_threads)) or {}
+        return [
+            tree_reduce(factors(chunks), lambda one, other: merge_factors(one, other, options.n_threads)) or {}
+            for chunks in sets
+        ]

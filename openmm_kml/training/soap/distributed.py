@@ -1,6 +1,7 @@
 """Rows computed on Dask workers, merged there along the same tree as in one process."""
 
 from contextlib import contextmanager
+from itertools import count
 
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.soap.assembly import chunk_factors, merge_factors, tree_reduce
@@ -48,22 +49,27 @@ def dask_client(address, workers=None):
         yield client
 
 
-def assemble_on(client, basis, chunks, options, by_kind, known, bar):
-    """Return what `assembly.assemble` returns, computed by the workers of a `distributed.Client`."""
-    shared = client.scatter(basis, broadcast=True)
+def assemble_on(client, basis, sets, options, by_kind, known, bar):
+    """Return what `assembly.assemble` returns, computed by the workers of a `distributed.Client`.
 
-    def submit():
-        for number, chunk in enumerate(chunks):
+    Parameters as there, but `sets` as lists of chunks, and the progress bar.
+    """
+    # Under a key of its own: that of an equal object, just released, may be on its way out of the workers.
+    shared = client.scatter(basis, broadcast=True, hash=False)
+    numbers = count()
+
+    def submit(chunks):
+        for chunk in chunks:
             # Chunks in order, and mergers before later chunks: few factors wait on the workers.
             future = client.submit(
-                chunk_factors, shared, chunk, options, by_kind, known, priority=-2 * number, pure=False
+                chunk_factors, shared, chunk, options, by_kind, known, priority=-next(numbers), pure=False
             )
-            count = sum(map(len, chunk[0]))
-            future.add_done_callback(lambda _, count=count: bar.update(count))
+            n_atoms = sum(map(len, chunk[0]))
+            future.add_done_callback(lambda _, n_atoms=n_atoms: bar.update(n_atoms))
             yield future
 
     def merge(one, other):
         return client.submit(merge_factors, one, other, options.n_threads, priority=1, pure=False)
 
-    result = tree_reduce(submit(), merge)
-    return None if result is None else result.result()
+    reduced = [tree_reduce(submit(chunks), merge) for chunks in sets]
+    return [{} if future is None else future.result() for future in reduced]

@@ -204,20 +204,18 @@ class _Training:
                     bar.update(len(drawn))
         return pool
 
-    def _assemble(self, structures, labels, description, by_kind=False):
+    def _assemble(self, sets, description, by_kind=False):
+        """Return the factors of each of some sets of (structures, labels), by kind of label."""
         known = self.known.atom_energies
-        return assemble(self.basis, structures, labels, self.options, description, by_kind, known, self.client)
+        return assemble(self.basis, sets, self.options, description, by_kind, known, self.client)
 
     def _folds(self):
         """Return the factors of each part of the training frames, by kind; one part where none will be left out."""
         options, train, labels = self.options, self.train, self.known.train_labels
         if options.selection != "cross_validation" or not first_guess(options)[1] or len(train) == 1:
-            return [self._assemble(train, labels, "design matrix")]
+            return self._assemble([(train, labels)], "design matrix")
         folds = min(options.folds, len(train))
-        return [
-            self._assemble(train[k::folds], labels[k::folds], f"design matrix, part {k + 1} of {folds}", by_kind=True)
-            for k in range(folds)
-        ]
+        return self._assemble([(train[k::folds], labels[k::folds]) for k in range(folds)], "design matrix", True)
 
     def _choose(self, folds, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
@@ -235,7 +233,7 @@ class _Training:
             loss = likelihood_loss(basis, options, factor, n_rows)
         else:
             labels = self.known.labels(self.validation)
-            factors = self._assemble(self.validation, labels, "validation rows", by_kind=True)
+            (factors,) = self._assemble([(self.validation, labels)], "validation rows", by_kind=True)
             parts = [factors[kind] for kind in KINDS if kind in factors]
             parts = [(self.whitening.apply_to_rows(part), count) for part, count in parts]
             loss = validation_loss(basis, options, factor, n_rows, parts)
