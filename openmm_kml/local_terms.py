@@ -6,7 +6,7 @@ import numpy as np
 
 from openmm_kml.errors import WeightFileError
 from openmm_kml.soap_term import SoapTerm, checked_soap
-from openmm_kml.term_checks import MAX_CUTOFF, checked_array, checked_flag, checked_length
+from openmm_kml.term_checks import MAX_CUTOFF, checked_array, checked_deviations, checked_flag, checked_length
 
 MIN_INTERVALS = 4
 MIN_FAR = 7
@@ -42,16 +42,20 @@ class Spline2Term:
     coefficients : ndarray of shape (pairs, K), eV
         One row for each unordered pair of elements, in the order of `pair_number`; the three coefficients that follow
         are zero and not stored.
+    deviations : ndarray of shape (S, pairs, K), eV, optional
+        Of the coefficients, for the members of a model with uncertainty.
     """
 
     start: float
     cutoff: float
     coefficients: np.ndarray
+    deviations: np.ndarray | None = None
 
     kind = "spline2"
     scalars = ("start", "cutoff")
+    optional_scalars = ()
     tensors = ("coefficients",)
-    optional_tensors = ()
+    optional_tensors = ("deviations",)
 
     @property
     def n_intervals(self):
@@ -84,6 +88,8 @@ class Spline3Term:
     coefficients : ndarray of shape (n, pairs, K, K, M), eV
         By center, unordered pair of neighbors, and the distances to the first and to the second of them and between
         them. Symmetric in the third and fourth axis for a pair of equal neighbors.
+    deviations : ndarray of shape (S, n, pairs, K, K, M), eV, optional
+        Of the coefficients, for the members of a model with uncertainty; with the same symmetry.
     """
 
     start: float
@@ -93,11 +99,13 @@ class Spline3Term:
     taper_start: float
     taper_width: float
     coefficients: np.ndarray
+    deviations: np.ndarray | None = None
 
     kind = "spline3"
     scalars = ("start", "cutoff", "start_far", "compact", "taper_start", "taper_width")
+    optional_scalars = ()
     tensors = ("coefficients",)
-    optional_tensors = ()
+    optional_tensors = ("deviations",)
 
     @property
     def n_intervals(self):
@@ -140,6 +148,7 @@ class RepulsionTerm:
 
     kind = "repulsion"
     scalars = ()
+    optional_scalars = ()
     tensors = ("switch",)
     optional_tensors = ()
 
@@ -171,7 +180,7 @@ def _checked_spline2(where, term, n_elements):
         raise WeightFileError(
             f"{where}.coefficients has shape {coefficients.shape}; ({pairs}, K) is expected, K at least {MIN_INTERVALS}"
         )
-    return Spline2Term(start, cutoff, coefficients)
+    return Spline2Term(start, cutoff, coefficients, checked_deviations(where, term, coefficients))
 
 
 def _checked_spline3(where, term, n_elements):
@@ -193,13 +202,18 @@ def _checked_spline3(where, term, n_elements):
             f"{where}.coefficients has shape {coefficients.shape}; ({n_elements}, {pairs}, K, K, M) is expected, "
             f"K at least {MIN_INTERVALS}, M at least {MIN_FAR}"
         )
+    deviations = checked_deviations(where, term, coefficients)
+    _check_exchange(f"{where}.coefficients", coefficients, n_elements)
+    for member in () if deviations is None else deviations:
+        _check_exchange(f"{where}.deviations", member, n_elements)
+    return Spline3Term(start, cutoff, start_far, term.compact, taper_start, taper_width, coefficients, deviations)
+
+
+def _check_exchange(name, coefficients, n_elements):
     for b in range(n_elements):
         equal = coefficients[:, pair_number(b, b, n_elements)]
         if not np.array_equal(equal, equal.swapaxes(1, 2)):
-            raise WeightFileError(
-                f"{where}.coefficients of two equal neighbors must be symmetric in the third and fourth axis"
-            )
-    return Spline3Term(start, cutoff, start_far, term.compact, taper_start, taper_width, coefficients)
+            raise WeightFileError(f"{name} of two equal neighbors must be symmetric in the third and fourth axis")
 
 
 def _checked_repulsion(where, term, n_elements):

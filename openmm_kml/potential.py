@@ -155,6 +155,42 @@ class KernelPotential:
             raise ValueError("a model of one molecule has no energies of single atoms; only its sum is defined")
         return self._evaluate_structure(positions, numbers, cell, pbc, n_threads, atomic=True)[3]
 
+    @cached_property
+    def has_uncertainty(self):
+        """Whether the file holds what standard deviations are made of."""
+        return self.weights.uncertainty is not None
+
+    def evaluate_uncertainty(self, positions, numbers=None, cell=None, pbc=None, gradient=False, forces=False):
+        """Return the `openmm_kml.uncertainty.UncertaintyEvaluation` of one structure.
+
+        Parameters
+        ----------
+        positions, numbers, cell, pbc
+            As in `evaluate`.
+        gradient : bool
+            Whether to return the derivatives of the energy's standard deviation by positions and strain.
+        forces : bool
+            Whether to return those of the forces, which cost as many evaluations as there are members.
+
+        Raises
+        ------
+        openmm_kml.errors.WeightFileError
+            If the model has no uncertainty.
+        ValueError
+            As in `evaluate`.
+        """
+        from openmm_kml.reference_uncertainty import evaluate_uncertainty
+
+        if numbers is not None:
+            self.check_numbers(numbers)
+        elif self.species is None:
+            raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
+        pbc = cell is not None if pbc is None else pbc
+        found = evaluate_uncertainty(self.weights, positions, numbers, cell, pbc)
+        if not gradient:
+            found = found._replace(gradient=None, virial=None)
+        return found if forces else found._replace(force_std=None)
+
     def _evaluate_structure(self, positions, numbers, cell, pbc, n_threads, atomic=False):
         """Return energy, forces, virial and, if wanted, atomic energies by a model of any structure."""
         if numbers is None:

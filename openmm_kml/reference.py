@@ -41,7 +41,7 @@ def evaluate(weights, positions):
     forces = np.zeros_like(flat)
     for term in weights.terms:
         for m, r in enumerate(flat):
-            term_energy, term_forces = _gdml(term, r)
+            term_energy, term_forces = evaluate_gdml(term, r)
             energy[m] += term_energy
             forces[m] += term_forces
     # The energy depends on differences of positions only, so the virial is the first moment of the forces.
@@ -89,7 +89,7 @@ def evaluate_structure(weights, positions, numbers, cell=None, pbc=False):
     return float(sums.energies.sum()), sums.forces, sums.virial, sums.energies
 
 
-def _gdml(term, positions):
+def evaluate_gdml(term, positions):
     """Return energy and forces of one `gdml` term for one geometry."""
     kernel = KERNELS[term.kernel]
     s = kernel.scale(term.length_scale)

@@ -1,11 +1,19 @@
 """The `soap` term of a weight file: a descriptor of environments and the sparse Gaussian process on it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from openmm_kml.errors import WeightFileError
-from openmm_kml.term_checks import MAX_CUTOFF, checked_array, checked_flag, checked_length, checked_number
+from openmm_kml.term_checks import (
+    MAX_CUTOFF,
+    MAX_EXPLAINED,
+    checked_array,
+    checked_deviations,
+    checked_flag,
+    checked_length,
+    checked_number,
+)
 
 MAX_CHANNELS = 64
 MAX_RADIAL = 64
@@ -118,12 +126,22 @@ class SoapTerm(SoapDescriptor):
         a_s.
     sparse_offsets : ndarray of shape (n_sparse,), optional
         b_s; zero without.
+    deviations : ndarray of shape (S, n_sparse), eV, optional
+        Of the coefficients, for the members of a model with uncertainty.
+    explained : ndarray of shape (R, n_sparse), eV, optional
+        What the sparse points explain of the prior variance: v_i = prior_variance k(p_i, p_i) - Σ_r (Σ_s explained_rs
+        k(p_i, x_s))².
+    prior_variance : float, eV², optional
+        Given with `explained`.
     """
 
     zeta: float
     sparse_points: np.ndarray
     coefficients: np.ndarray
     sparse_offsets: np.ndarray | None = None
+    deviations: np.ndarray | None = None
+    explained: np.ndarray | None = None
+    prior_variance: float | None = None
 
     kind = "soap"
     scalars = (
@@ -137,6 +155,7 @@ class SoapTerm(SoapDescriptor):
         "diagonal_radial",
         "zeta",
     )
+    optional_scalars = ("prior_variance",)
     tensors = (
         "centers",
         "species_weights",
@@ -148,7 +167,7 @@ class SoapTerm(SoapDescriptor):
         "sparse_points",
         "coefficients",
     )
-    optional_tensors = ("sparse_offsets",)
+    optional_tensors = ("sparse_offsets", "deviations", "explained")
 
     @property
     def n_sparse(self):
@@ -169,7 +188,27 @@ def checked_soap(where, term, n_elements):
             value = checked_array(where, name, value, 1)
             _check_shape(where, name, value, (n_sparse,))
         vectors.append(value)
-    return descriptor.term(zeta, sparse_points, *vectors)
+    checked = descriptor.term(zeta, sparse_points, *vectors)
+    deviations = checked_deviations(where, term, checked.coefficients)
+    return replace(checked, deviations=deviations, **_checked_explained(where, term, n_sparse))
+
+
+def _checked_explained(where, term, n_sparse):
+    """Return the checked fields `explained` and `prior_variance`."""
+    if (term.explained is None) != (term.prior_variance is None):
+        raise WeightFileError(f"{where} must have either both of explained and prior_variance or none of them")
+    if term.explained is None:
+        return {}
+    if term.deviations is None:
+        raise WeightFileError(f"{where}.explained needs deviations beside it")
+    if term.sparse_offsets is not None:
+        raise WeightFileError(f"{where}.explained cannot stand beside sparse_offsets, which leave the prior open")
+    explained = checked_array(where, "explained", term.explained, 2)
+    _check_shape(where, "explained", explained, (min(len(explained), MAX_EXPLAINED), n_sparse))
+    return {
+        "explained": explained,
+        "prior_variance": checked_number(where, "prior_variance", term.prior_variance, above=0),
+    }
 
 
 def checked_descriptor(where, descriptor, n_elements):

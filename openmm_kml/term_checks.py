@@ -8,6 +8,9 @@ from openmm_kml.errors import WeightFileError
 
 MAX_CUTOFF = 100.0  # Å; a list of neighbors within more would only fill the memory
 
+MAX_MEMBERS = 256  # of a local model with uncertainty
+MAX_EXPLAINED = 100_000  # rows of what training data explain of a prior
+
 
 def checked_number(where, name, value, least=-math.inf, most=math.inf, above=-math.inf):
     """Return a finite number within least and most, and greater than `above`, as float.
@@ -47,6 +50,19 @@ def checked_array(where, name, value, n_dim):
     if not np.isfinite(value).all():
         raise WeightFileError(f"{where}.{name} holds a number that is not finite")
     return value
+
+
+def checked_deviations(where, term, coefficients):
+    """Return the deviations (S, *shape of the coefficients) of a term, None without, or raise WeightFileError."""
+    if term.deviations is None:
+        return None
+    deviations = checked_array(where, "deviations", term.deviations, coefficients.ndim + 1)
+    if deviations.shape[1:] != coefficients.shape or len(deviations) > MAX_MEMBERS:
+        raise WeightFileError(
+            f"{where}.deviations has shape {deviations.shape}; S times {coefficients.shape} is expected, S at most "
+            f"{MAX_MEMBERS}"
+        )
+    return deviations
 
 
 def is_integer(value):

@@ -98,7 +98,7 @@ void read_term(size_t k, const std::string& where, const json& kind, const json&
 WeightFile read_document(const std::string& text, Tensors& tensors) {
     const json document = parse_json("document", text.data(), text.data() + text.size());
     check_keys("the document", document, {"units", "atom_energies", "terms", "provenance"},
-               {"baseline", "species", "elements"});
+               {"baseline", "species", "elements", "uncertainty"});
     if (document.contains("species") == document.contains("elements"))
         fail("the document must have either species or elements");
     if (document.contains("baseline"))
@@ -123,6 +123,7 @@ WeightFile read_document(const std::string& text, Tensors& tensors) {
         const json& kind = field(where, terms[k], "kind");
         read_term(k, where, kind, terms[k], file, tensors);
     }
+    read_uncertainty(document, tensors, file);
     for (const auto& item : tensors.named)
         if (!item.second.used)
             fail("the tensor " + quoted(item.first) + " belongs to no term");

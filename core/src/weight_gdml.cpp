@@ -58,9 +58,36 @@ static void check_permutations(const std::string& where, const GDMLTerm& term, c
     }
 }
 
+// What the training data explain of the prior variance.
+static void read_explained(const std::string& where, const std::string& prefix, const json& entry, Tensors& tensors,
+                           GDMLTerm& term) {
+    const std::string descriptors = prefix + "explained_descriptor_coefficients",
+                      energies = prefix + "explained_energy_coefficients";
+    if (!has(tensors, descriptors)) {
+        if (has(tensors, energies) || entry.contains("prior_variance"))
+            fail(where +
+                 " has explained_energy_coefficients or prior_variance, but no explained_descriptor_coefficients");
+        return;
+    }
+    const std::vector<uint64_t>& shape = shape_of(tensors, descriptors, 3);
+    const uint64_t R = shape[0], N = shape[1];
+    if (R > max_explained || N > term.n_train)
+        fail("the tensor '" + descriptors + "' has " + std::to_string(R) + " rows and " + std::to_string(N) +
+             " points; at most " + std::to_string(max_explained) + " and " + std::to_string(term.n_train) +
+             " are expected");
+    term.n_explained = size_t(R), term.n_explained_points = size_t(N);
+    term.explained_descriptor_coefficients = take_reals(tensors, descriptors, {R, N, term.n_entries});
+    if (has(tensors, energies) == term.energy_coefficients.empty())
+        fail(where + " must have explained_energy_coefficients exactly when it has energy_coefficients");
+    if (!term.energy_coefficients.empty())
+        term.explained_energy_coefficients = take_reals(tensors, energies, {R, N});
+    term.prior_variance = finite(where + ".prior_variance", field(where, entry, "prior_variance"), true);
+}
+
 GDMLTerm read_gdml(size_t k, const json& entry, const std::vector<int>& species, Tensors& tensors) {
     const std::string where = where_of(k), prefix = prefix_of(k);
-    check_keys(where, entry, {"kind", "n_atoms", "power", "kernel", "length_scale", "energy_offset"});
+    check_keys(where, entry, {"kind", "n_atoms", "power", "kernel", "length_scale", "energy_offset"},
+               {"prior_variance"});
     uint64_t n;
     if (!whole(entry["n_atoms"], max_atoms, n) || n != species.size())
         fail(where + ".n_atoms is " + shown(entry["n_atoms"]) + ", but species has " + std::to_string(species.size()) +
@@ -84,6 +111,7 @@ GDMLTerm read_gdml(size_t k, const json& entry, const std::vector<int>& species,
     term.descriptor_coefficients = take_reals(tensors, prefix + "descriptor_coefficients", {N, D});
     if (tensors.named.count(prefix + "energy_coefficients"))
         term.energy_coefficients = take_reals(tensors, prefix + "energy_coefficients", {N});
+    read_explained(where, prefix, entry, tensors, term);
     term.permutations = take_integers(tensors, prefix + "permutations", {P, n});
     check_permutations(where, term, species);
     return term;

@@ -25,16 +25,18 @@ Spline2Term read_spline2(size_t k, const json& entry, size_t n_elements, Tensors
         fail("the tensor '" + name + "' needs at least " + std::to_string(min_intervals) + " intervals");
     term.n_intervals = size_t(K);
     term.coefficients = take_reals(tensors, name, {pairs, K});
+    term.deviations = take_deviations(tensors, prefix_of(k), {pairs, K});
     return term;
 }
 
 // For two equal neighbors the coefficients do not change when the two distances are exchanged.
-static void check_exchange(const std::string& name, const Spline3Term& term, size_t n_elements) {
+static void check_exchange(const std::string& name, const Spline3Term& term, const double* coefficients,
+                           size_t n_elements) {
     const size_t pairs = n_elements * (n_elements + 1) / 2, K = term.n_intervals, M = term.n_far;
     for (size_t a = 0; a < n_elements; ++a)
         for (size_t b = 0; b < n_elements; ++b) {
             const size_t pair = b * n_elements - b * (b + 1) / 2 + b;
-            const double* c = term.coefficients.data() + (a * pairs + pair) * K * K * M;
+            const double* c = coefficients + (a * pairs + pair) * K * K * M;
             for (size_t x = 0; x < K; ++x)
                 for (size_t y = 0; y < x; ++y)
                     if (!std::equal(c + (x * K + y) * M, c + (x * K + y + 1) * M, c + (y * K + x) * M))
@@ -65,7 +67,11 @@ Spline3Term read_spline3(size_t k, const json& entry, size_t n_elements, Tensors
              std::to_string(min_far) + " coefficients of the far axis");
     term.n_intervals = size_t(K), term.n_far = size_t(M);
     term.coefficients = take_reals(tensors, name, {uint64_t(n_elements), pairs, K, K, M});
-    check_exchange(name, term, n_elements);
+    term.deviations = take_deviations(tensors, prefix_of(k), {uint64_t(n_elements), pairs, K, K, M});
+    check_exchange(name, term, term.coefficients.data(), n_elements);
+    const size_t size = term.coefficients.size();
+    for (size_t begin = 0; begin < term.deviations.size(); begin += size)
+        check_exchange(prefix_of(k) + "deviations", term, term.deviations.data() + begin, n_elements);
     return term;
 }
 

@@ -139,8 +139,8 @@ Tensor parse_tensor(const std::string& name, const json& entry, uint64_t data_si
         fail(where + " has dtype " + shown(dtype) + "; F64 or I32 is expected");
     tensor.dtype = dtype.get<std::string>();
     const json& shape = field(where, entry, "shape");
-    if (!shape.is_array() || shape.empty() || shape.size() > 5)
-        fail(where + " must have a shape of one to five sizes");
+    if (!shape.is_array() || shape.empty() || shape.size() > 6)
+        fail(where + " must have a shape of one to six sizes");
     uint64_t bytes = tensor.dtype == "F64" ? 8 : 4;
     for (const json& size : shape) {
         uint64_t n;

@@ -13,6 +13,7 @@ using nlohmann::json;
 
 constexpr size_t max_atoms = 10000;
 constexpr double max_cutoff = 100; // Å; a list of neighbors within more would only fill the memory
+constexpr uint64_t max_members = 256, max_explained = 100000;
 
 struct Tensor {
     std::string dtype;
@@ -53,6 +54,13 @@ void check_coverage(const Tensors& tensors, uint64_t data_size);
 const std::vector<uint64_t>& shape_of(const Tensors& tensors, const std::string& name, size_t n_sizes);
 std::vector<double> take_reals(Tensors& tensors, const std::string& name, const std::vector<uint64_t>& shape);
 std::vector<int32_t> take_integers(Tensors& tensors, const std::string& name, const std::vector<uint64_t>& shape);
+
+/** Whether the file has a tensor of this name. */
+inline bool has(const Tensors& tensors, const std::string& name) { return tensors.named.count(name) > 0; }
+/** Return the deviations of a term's coefficients, shape (S, *shape), empty where the file has none. */
+std::vector<double> take_deviations(Tensors& tensors, const std::string& prefix, const std::vector<uint64_t>& shape);
+/** Read the calibration, and check that all terms have what it needs: exactly when the document has one. */
+void read_uncertainty(const json& document, Tensors& tensors, WeightFile& file);
 
 /** The parts of the names of term k: in messages, and of its tensors. */
 inline std::string where_of(size_t k) { return "terms[" + std::to_string(k) + "]"; }

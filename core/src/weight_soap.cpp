@@ -76,11 +76,31 @@ static void check_values(const std::string& where, const SoapTerm& term) {
              " Å at most");
 }
 
+// What the sparse points explain of the prior variance.
+static void read_explained(const std::string& where, const std::string& prefix, const json& entry, Tensors& tensors,
+                           SoapTerm& term) {
+    const std::string name = prefix + "explained";
+    if (has(tensors, name) != entry.contains("prior_variance"))
+        fail(where + " must have either both of explained and prior_variance or none of them");
+    if (!has(tensors, name))
+        return;
+    if (term.deviations.empty())
+        fail(where + ".explained needs deviations beside it");
+    if (!term.sparse_offsets.empty())
+        fail(where + ".explained cannot stand beside sparse_offsets, which leave the prior open");
+    const uint64_t R = shape_of(tensors, name, 2)[0];
+    check_size(name, "rows", R, max_explained);
+    term.explained = take_reals(tensors, name, {R, uint64_t(term.n_sparse)});
+    term.n_explained = size_t(R);
+    term.prior_variance = finite(where + ".prior_variance", entry["prior_variance"], true);
+}
+
 SoapTerm read_soap(size_t k, const json& entry, size_t n_elements, Tensors& tensors) {
     const std::string where = where_of(k), prefix = prefix_of(k);
     check_keys(where, entry,
                {"kind", "cutoff", "cutoff_width", "decay_exponent", "decay_scale", "decay_rate", "atom_sigma",
-                "normalize", "diagonal_radial", "zeta"});
+                "normalize", "diagonal_radial", "zeta"},
+               {"prior_variance"});
     SoapTerm term;
     read_scalars(where, entry, term);
     read_sizes(prefix, tensors, term);
@@ -99,6 +119,8 @@ SoapTerm read_soap(size_t k, const json& entry, size_t n_elements, Tensors& tens
     term.coefficients = take_reals(tensors, prefix + "coefficients", {M});
     if (tensors.named.count(prefix + "sparse_offsets"))
         term.sparse_offsets = take_reals(tensors, prefix + "sparse_offsets", {M});
+    term.deviations = take_deviations(tensors, prefix, {M});
+    read_explained(where, prefix, entry, tensors, term);
     check_values(where, term);
     return term;
 }
