@@ -60,22 +60,36 @@ def add_parser(subparsers):
     )
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    _add_options_of_the_kind(parser)
+    add_options_of_the_kind(parser)
 
 
-def _add_options_of_the_kind(parser):
-    """Let a parser take the options of the kind that its arguments name, once it sees them, and refuse all others."""
+def add_options_of_the_kind(parser, more=None):
+    """Let a parser take the options of the kind that its arguments name, once it sees them, and refuse all others.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        With ``--kind``.
+    more : dict, optional
+        Kind -> function that adds further options.
+    """
     plain = parser.parse_known_args
 
     def parse_known_args(args=None, namespace=None):
         kind = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         kind.add_argument("--kind", choices=tuple(_KINDS), default="gdml")
         with contextlib.suppress(argparse.ArgumentError):  # the whole parser says what is wrong
-            for add in _KINDS[kind.parse_known_args(args)[0].kind]:
+            name = kind.parse_known_args(args)[0].kind
+            for add in (*_KINDS[name], *filter(None, [(more or {}).get(name)])):
                 add(parser)
         return plain(args, namespace)
 
     parser.parse_known_args = parse_known_args
+
+
+def options_of_the_kind(args):
+    """Return the options of the trainer of ``args.kind``."""
+    return {"gdml": model_options, "nbody": nbody_options, "soap": soap_options}[args.kind](args)
 
 
 def run(args):

@@ -59,13 +59,7 @@ def read_start(path, molecule=True):
     suffix = path.suffix.lower()
     reader = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}.get(suffix)
     if reader is None:
-        atoms = _read_with_ase(path)
-        numbers, positions = np.array(atoms.numbers), _checked(path, np.array(atoms.positions))
-        if not molecule:
-            positions, box = _in_box(path, atoms)
-            return Start(numbers, positions, [], _topology(numbers, [], box), box)
-        bonds = bonds_from_positions(numbers, positions)
-        return Start(numbers, positions, bonds, _topology(numbers, bonds))
+        return start_of_atoms(_read_with_ase(path), molecule, path)
     try:
         file = reader(str(path))
     # OpenMM's readers raise errors of every kind on files they do not understand.
@@ -83,6 +77,17 @@ def read_start(path, molecule=True):
         box = None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
         return Start(numbers, _checked(path, positions), [], file.topology, box)
     return Start(numbers, _checked(path, positions), bonds_from_positions(numbers, positions), file.topology)
+
+
+def start_of_atoms(atoms, molecule=True, name="the start"):
+    """Return the `Start` of an `ase.Atoms`; `molecule` and errors as in `read_start`, `name` for their messages."""
+    numbers = np.array(atoms.numbers)
+    if not molecule:
+        positions, box = _in_box(name, atoms)
+        return Start(numbers, positions, [], _topology(numbers, [], box), box)
+    positions = _checked(name, np.array(atoms.positions))
+    bonds = bonds_from_positions(numbers, positions)
+    return Start(numbers, positions, bonds, _topology(numbers, bonds))
 
 
 def pdb_text(start):
