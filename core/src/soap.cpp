@@ -335,8 +335,7 @@ void Soap::set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparati
     const size_t M = size_t(term.n_sparse), D = size_t(tables.dimension), rows = whole_lines(M);
     const size_t L1 = size_t(term.n_angular), N = size_t(term.n_radial);
     summary.dimension = term.dimension, summary.n_sparse = term.n_sparse;
-    // Half of a second cache of one megabyte, and weights that fit into the first one.
-    tables.block_rows = std::max<long>(8, std::min<long>(128, (1 << 16) / tables.dimension / 8 * 8));
+    tables.block_rows = 128; // their weights for one group of centers fill half of a first cache
     block_centers = rows * D > (1 << 17) && D <= 4096 ? soap_most_block : rows * D > (1 << 17) ? 72 : soap_group;
     if (purpose == SoapPurpose::descriptors) {
         tables.n_rows = 0;

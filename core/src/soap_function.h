@@ -20,7 +20,7 @@ struct Block {
     int n_groups;
     double* coefficients; // (centers, C, n_coefficients), padded centers of all groups included
     double* columns;      // (n_columns, soap_group): dE/dc of one group
-    double* values;       // (block_rows, soap_group)
+    double* values;       // (groups, block_rows, soap_group)
     ChunkMemory chunk;
 };
 
@@ -33,8 +33,8 @@ long scratch(const SoapTables& tables, long n_centers, long n_neighbors) {
     long widest = 0;
     for (int l = 0; l < tables.n_angular; ++l)
         widest = tables.rank[l] > widest ? tables.rank[l] : widest;
-    return hoods + lanes * (tables.n_channels * tables.n_coefficients + group) +
-           soap_group * (tables.n_columns + tables.block_rows) + chunk_memory_size(tables) + rows +
+    return hoods + lanes * (tables.n_channels * tables.n_coefficients + group) + soap_group * tables.n_columns +
+           (lanes + soap_group) * tables.block_rows + chunk_memory_size(tables) + rows +
            widest * widest * tables.n_channels * 3 * 8 + 1024;
 }
 
@@ -59,7 +59,7 @@ void forward(const SoapTables& tables, SoapCenter* centers, int n, Block& block,
     const long all = tables.n_channels * tables.n_coefficients;
     block.coefficients = arena.doubles(round_up(n, 8) * all);
     block.columns = arena.doubles(tables.n_columns * soap_group);
-    block.values = arena.doubles(tables.block_rows * soap_group);
+    block.values = arena.doubles(tables.block_rows * (round_up(n, 8) + soap_group));
     set_groups(tables, n, block, arena);
     for (int i = 0; i < n; ++i) {
         block.hoods[i] = lay_out(tables, centers[i].neighbors.n, arena);
@@ -109,7 +109,8 @@ void spectra(const SoapTables& tables, SoapCenter* centers, int n, double* scrat
 
 /** Kernel values of the block's one center: energies, and what the slopes need. */
 void row_values(const SoapTables& tables, const Group& group, const SoapRows& rows, RowMemory& memory) {
-    multiply(8, tables.dimension, tables.n_rows / soap_panel, tables.panels, group.spectrum, memory.values);
+    multiply(8, tables.dimension, tables.dimension, tables.n_rows / soap_panel, tables.panels, group.spectrum, true,
+             memory.values);
     for (long s = 0; s < tables.n_rows; s += W) {
         R value;
         KML_UNROLL for (int q = 0; q < W; ++q) value[q] = memory.values[(s + q) * 8];
@@ -176,14 +177,14 @@ void rows(const SoapTables& tables, SoapCenter& center, int atom, const int* ato
                             along[a * 8 / W + at / W] += p * load<W>(memory.power + d * jacobian_lanes + a * 8 + at);
                     }
             }
-            multiply(jacobian_lanes, tables.dimension, tables.n_rows / soap_panel, tables.panels, memory.power,
-                     memory.products);
+            multiply(jacobian_lanes, tables.dimension, tables.dimension, tables.n_rows / soap_panel, tables.panels,
+                     memory.power, true, memory.products);
             scatter_rows(tables, rows, memory, hood, k, end, along, group.inverse[0], atom, atoms);
         }
 }
 
 void contract_all(int G, long dimension, long panels, const double* x, const double* a, double* g) {
-    contract(G, dimension, panels, x, a, true, g);
+    contract(G, dimension, dimension, panels, x, a, true, g);
 }
 
 } // namespace

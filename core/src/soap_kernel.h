@@ -31,28 +31,29 @@ KML_INLINE void multiply_tile(long n, const double* x, const double* p, long G, 
         store<W>(out + s * G + v * W, sums[s][v]);
 }
 
-/** out (rows, G) = x p for the rows of some panels; p (dimension, G). */
+/** out (rows, G) += x p for the rows of some panels and n entries; x and p begin with the first of them. */
 template <int G>
-KML_INLINE void multiply_group(long dimension, long panels, const double* x, const double* p, double* out) {
+KML_INLINE void multiply_group(long dimension, long n, long panels, const double* x, const double* p, bool first,
+                               double* out) {
     constexpr int vectors = G / W, V = vectors % 3 == 0 ? 3 : vectors % 2 == 0 ? 2 : 1;
     constexpr long depth = 256; // entries of the power spectrum whose rows stay in the first cache
-    for (long d = 0; d < dimension; d += depth) {
-        const long n = dimension - d < depth ? dimension - d : depth;
+    for (long d = 0; d < n; d += depth) {
+        const long here = n - d < depth ? n - d : depth;
         for (long panel = 0; panel < panels; ++panel)
             for (int at = 0; at < G; at += V * W)
                 for (int s = 0; s < soap_panel; s += Tiles::rows)
-                    multiply_tile<V>(n, x + (panel * dimension + d) * soap_panel + s, p + d * G + at, G, d == 0,
-                                     out + (panel * soap_panel + s) * G + at);
+                    multiply_tile<V>(here, x + (panel * dimension + d) * soap_panel + s, p + d * G + at, G,
+                                     first && d == 0, out + (panel * soap_panel + s) * G + at);
     }
 }
 
-void multiply(int G, long dimension, long panels, const double* x, const double* p, double* out) {
+void multiply(int G, long dimension, long n, long panels, const double* x, const double* p, bool first, double* out) {
     if (G == 24)
-        multiply_group<24>(dimension, panels, x, p, out);
+        multiply_group<24>(dimension, n, panels, x, p, first, out);
     else if (G == 16)
-        multiply_group<16>(dimension, panels, x, p, out);
+        multiply_group<16>(dimension, n, panels, x, p, first, out);
     else
-        multiply_group<8>(dimension, panels, x, p, out);
+        multiply_group<8>(dimension, n, panels, x, p, first, out);
 }
 
 /** g[d] += Σ_rows x[row][d] a[row] for a tile of entries d and V vectors of centers. */
@@ -76,22 +77,23 @@ KML_INLINE void contract_tile(long panels, long stride, const double* x, const d
         store<W>(g + e * G + v * W, sums[e][v]);
 }
 
-/** g (dimension, G) += xᵀ a for the rows of some panels. */
+/** g (n, G) += xᵀ a for the rows of some panels and n entries; x and g begin with the first of them. */
 template <int G>
-KML_INLINE void contract_group(long dimension, long panels, const double* x, const double* a, bool first, double* g) {
+KML_INLINE void contract_group(long dimension, long n, long panels, const double* x, const double* a, bool first,
+                               double* g) {
     constexpr int vectors = G / W, V = vectors % 3 == 0 ? 3 : vectors % 2 == 0 ? 2 : 1;
-    for (long d = 0; d < dimension; d += Tiles::rows)
+    for (long d = 0; d < n; d += Tiles::rows)
         for (int at = 0; at < G; at += V * W)
             contract_tile<V>(panels, dimension * soap_panel, x + d * soap_panel, a + at, G, first, g + d * G + at);
 }
 
-void contract(int G, long dimension, long panels, const double* x, const double* a, bool first, double* g) {
+void contract(int G, long dimension, long n, long panels, const double* x, const double* a, bool first, double* g) {
     if (G == 24)
-        contract_group<24>(dimension, panels, x, a, first, g);
+        contract_group<24>(dimension, n, panels, x, a, first, g);
     else if (G == 16)
-        contract_group<16>(dimension, panels, x, a, first, g);
+        contract_group<16>(dimension, n, panels, x, a, first, g);
     else
-        contract_group<8>(dimension, panels, x, a, first, g);
+        contract_group<8>(dimension, n, panels, x, a, first, g);
 }
 
 /** base^ζ as slope times base: returns base^(ζ - 1), zero where ζ is no integer and base is not positive. */
@@ -156,43 +158,58 @@ void weigh_rows(const SoapTables& tables, const Group& group, long first, long r
     }
 }
 
-/** Energy of a polynomial form of degree one or two; sets group.slope to dE/dp. */
-void polynomial(const SoapTables& tables, Group& group) {
-    const long G = group.lanes, D = tables.dimension;
-    if (tables.form == SoapForm::quadratic)
-        multiply(group.lanes, D, tables.n_rows / soap_panel, tables.panels, group.spectrum, group.slope);
-    for (int at = 0; at < G; at += W) {
-        R energy = broadcast<W>(tables.constant);
-        for (long d = 0; d < D; ++d) {
-            const R linear = broadcast<W>(tables.linear[d]), p = load<W>(group.spectrum + d * G + at);
-            double* slope = group.slope + d * G + at;
-            const R half = tables.form == SoapForm::quadratic ? load<W>(slope) : R{};
-            energy += (half + linear) * p;
-            store<W>(slope, half + half + linear);
-        }
-        store<W>(group.energy + at, energy);
-    }
-}
+/** Entries of the power spectrum whose part of `rows` sparse points stays in the second cache. */
+KML_INLINE long entries_together(long rows) { return round_up((1 << 16) / rows, soap_panel); }
 
-/** Energies of some groups and dE/dp in their slopes; every sparse point is read from memory once. */
-void kernel(const SoapTables& tables, Group* groups, int n_groups, double* values) {
-    for (int g = 0; g < n_groups; ++g) {
-        if (tables.form != SoapForm::sum)
-            polynomial(tables, groups[g]);
-        else
-            for (int at = 0; at < groups[g].lanes; at += W)
-                store<W>(groups[g].energy + at, R{});
-    }
-    if (tables.form != SoapForm::sum)
-        return;
+/** Energies of a polynomial form of degree one or two; sets the slopes to dE/dp. */
+void polynomial(const SoapTables& tables, Group* groups, int n_groups) {
+    const long D = tables.dimension;
     for (long first = 0; first < tables.n_rows; first += tables.block_rows) {
         const long rows = tables.n_rows - first < tables.block_rows ? tables.n_rows - first : tables.block_rows;
-        const double* x = tables.panels + first * tables.dimension;
-        for (int g = 0; g < n_groups; ++g) {
-            multiply(groups[g].lanes, tables.dimension, rows / soap_panel, x, groups[g].spectrum, values);
-            weigh_rows(tables, groups[g], first, rows, values);
-            contract(groups[g].lanes, tables.dimension, rows / soap_panel, x, values, first == 0, groups[g].slope);
+        for (long d = 0, n = entries_together(rows); d < D; d += n)
+            for (int g = 0; g < n_groups; ++g) {
+                const long G = groups[g].lanes;
+                multiply(groups[g].lanes, D, D - d < n ? D - d : n, rows / soap_panel,
+                         tables.panels + first * D + d * soap_panel, groups[g].spectrum + d * G, d == 0,
+                         groups[g].slope + first * G);
+            }
+    }
+    for (int g = 0; g < n_groups; ++g)
+        for (int at = 0; at < groups[g].lanes; at += W) {
+            R energy = broadcast<W>(tables.constant);
+            for (long d = 0; d < D; ++d) {
+                const long place = d * groups[g].lanes + at;
+                const R linear = broadcast<W>(tables.linear[d]);
+                const R half = tables.form == SoapForm::quadratic ? load<W>(groups[g].slope + place) : R{};
+                energy += (half + linear) * load<W>(groups[g].spectrum + place);
+                store<W>(groups[g].slope + place, half + half + linear);
+            }
+            store<W>(groups[g].energy + at, energy);
         }
+}
+
+/** Energies of some groups and dE/dp in their slopes; `values` has room for block_rows sparse points of each group. */
+void kernel(const SoapTables& tables, Group* groups, int n_groups, double* values) {
+    if (tables.form != SoapForm::sum)
+        return polynomial(tables, groups, n_groups);
+    const long D = tables.dimension;
+    for (int g = 0; g < n_groups; ++g)
+        for (int at = 0; at < groups[g].lanes; at += W)
+            store<W>(groups[g].energy + at, R{});
+    for (long first = 0; first < tables.n_rows; first += tables.block_rows) {
+        const long rows = tables.n_rows - first < tables.block_rows ? tables.n_rows - first : tables.block_rows;
+        const long panels = rows / soap_panel, together = entries_together(rows), room = rows * soap_group;
+        const double* x = tables.panels + first * D;
+        for (long d = 0; d < D; d += together)
+            for (int g = 0; g < n_groups; ++g)
+                multiply(groups[g].lanes, D, D - d < together ? D - d : together, panels, x + d * soap_panel,
+                         groups[g].spectrum + d * groups[g].lanes, d == 0, values + g * room);
+        for (int g = 0; g < n_groups; ++g)
+            weigh_rows(tables, groups[g], first, rows, values + g * room);
+        for (long d = 0; d < D; d += together)
+            for (int g = 0; g < n_groups; ++g)
+                contract(groups[g].lanes, D, D - d < together ? D - d : together, panels, x + d * soap_panel,
+                         values + g * room, first == 0, groups[g].slope + d * groups[g].lanes);
     }
 }
 

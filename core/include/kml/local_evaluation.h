@@ -4,6 +4,9 @@
  * Every atom's environment is evaluated once. The gradients of its triples are kept by entry of the list of
  * neighbors, and each atom then gathers its own and the reverse entries: no two threads write to one place, and the
  * digits do not depend on the number of threads.
+ *
+ * The energies of all members of a model with uncertainty come along if prepare() is asked for them. The gradient of a
+ * sum of members, so also of the energy's standard deviation, is one more evaluation with other coefficients.
  */
 #ifndef KML_LOCAL_EVALUATION_H
 #define KML_LOCAL_EVALUATION_H
@@ -42,14 +45,24 @@ public:
     void place(long chunk) noexcept { list.place(chunk); }
     void link(long chunk) noexcept { list.link(chunk); }
 
-    /** Bring positions up to date and make room for the results. */
-    Failure prepare(const LocalModel& model, const Structure& structure, int n_lanes) noexcept;
+    /** Bring positions up to date and make room for the results, those of the members too if they are wanted. */
+    Failure prepare(const LocalModel& model, const Structure& structure, int n_lanes, bool members = false) noexcept;
     /** Evaluate the chunks first <= c < last with the scratch memory of one lane. */
     Failure environments(const LocalModel& model, int lane, long first, long last) noexcept;
     /** Set the forces (n, 3) of the atoms of the chunks first <= c < last, eV/Å. */
     void forces(long first, long last, double* forces) const noexcept;
     /** Sum up; `virial` (3, 3) and `atomic` (n,) may be NULL. */
     void finish(double* energy, double* virial, double* atomic) const noexcept;
+
+    /** Set standard deviations, eV; `atomic` (n,) may be NULL. After environments() of all chunks with members. */
+    void finish_members(const LocalModel& model, double* energy_std, double* atomic_std) noexcept;
+    /**
+     * From now on evaluate the energy's standard deviation instead: environments(), forces() and finish() again. The
+     * energy is then the derivative along the members, not σ itself. After finish_members().
+     */
+    Failure begin_gradient(const LocalModel& model) noexcept;
+    /** From now on evaluate one member's deviation of the energy instead. */
+    Failure begin_member(const LocalModel& model, int member) noexcept;
 
     /** Gather the neighbors of atom i within `reach` (Å) in the memory of a lane; see entries(). */
     Neighbors neighbors(const LocalModel& model, int lane, long i, double reach) noexcept;
@@ -64,6 +77,10 @@ public:
 
 private:
     Failure environment(const LocalModel& model, int lane, long i, double* virial) noexcept;
+    void reserve_members(const LocalModel& model, size_t n_lanes);
+    void add_members(const LocalModel& model, int lane, long i, const Neighbors& neighbors) noexcept;
+    void sum_members(const LocalModel& model, int lane, long chunk) noexcept;
+    Failure combine(const LocalModel& model) noexcept;
     Failure add_soap(const LocalModel& model, int lane, long first, double* virial) noexcept;
 
     bool list_is_stale = true;
@@ -72,8 +89,15 @@ private:
     std::vector<double> pull;   // (n, 3): forces by pairs
     AlignedVector gradient;     // (near entries, 4): dE_i/dr_ij by triples and soap
     std::vector<double> virial; // (chunks, 6)
+    bool with_members = false, with_combined = false;
+    std::vector<double> member_sums, variance; // (chunks, width), (n,): raw, of members
+    AlignedVector weights;                     // (width,) of the members in `combined`
+    CombinedTerms combined;
     struct Lane {
         AlignedVector numbers, scratch;
+        AlignedVector member_energies, member_weights; // (chunk_atoms, width); MemberMemory
+        std::vector<int> low, end;
+        std::vector<MemberSegment> segments;
         std::vector<int> entry, element;
         SoapBatch soap;
         std::vector<int> kept; // entries of the list behind the batch's neighbors

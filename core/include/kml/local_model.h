@@ -10,6 +10,7 @@
 
 #include "kml/aligned.h"
 #include "kml/environment.h"
+#include "kml/member_tables.h"
 #include "kml/soap.h"
 #include "kml/weight_file.h"
 
@@ -49,6 +50,7 @@ public:
     EnvironmentFunction* function = nullptr;
     std::vector<Soap> soap; // evaluated for many centers together: soap_batch.h
     double cutoff_soap = 0; // the largest of them, Å
+    MemberTables members;   // empty without uncertainty
 
 private:
     void add(const Spline2Term& term);
