@@ -24,6 +24,21 @@ cdef extern from "kml/engine_api.h" nogil:
     enum: KML_ENGINE_API_VERSION
     ctypedef struct kml_potential
     ctypedef struct kml_workspace
+    ctypedef struct kml_structure:
+        int n_atoms
+        const double* positions
+        const int* numbers
+        const double* cell
+        const int* pbc
+    ctypedef struct kml_outputs:
+        double* energy
+        double* forces
+        double* virial
+        double* atomic
+        double* energy_std
+        double* std_forces
+        double* std_virial
+        double* atomic_std
     ctypedef struct kml_engine_api:
         int version
         kml_potential* (*open)(const void*, size_t, char*, size_t) noexcept nogil
@@ -33,10 +48,11 @@ cdef extern from "kml/engine_api.h" nogil:
         int (*n_elements)(const kml_potential*) noexcept nogil
         const int* (*elements)(const kml_potential*) noexcept nogil
         double (*cutoff)(const kml_potential*) noexcept nogil
+        int (*has_uncertainty)(const kml_potential*) noexcept nogil
         kml_workspace* (*new_workspace)(const kml_potential*) noexcept nogil
         void (*free_workspace)(kml_workspace*) noexcept nogil
-        int (*evaluate)(const kml_potential*, kml_workspace*, int, const double*, const int*, const double*, const int*,
-                        int, double*, double*, double*, double*, char*, size_t) noexcept nogil
+        int (*evaluate)(const kml_potential*, kml_workspace*, const kml_structure*, int, const kml_outputs*, char*,
+                        size_t) noexcept nogil
 
 
 cdef extern from "kml/soap_training.h" namespace "kml" nogil:
@@ -88,9 +104,14 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         bint is_center(int)
         const SoapInfo& info()
 
+    cppclass MemberTables:
+        int n_members
+        double force_scale, force_floor
+
     cppclass LocalModel:
         vector[int] elements
         vector[Soap] soap
+        MemberTables members
         double cutoff()
 
     cppclass Structure:
@@ -102,6 +123,7 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
 
     cppclass NeighborList:
         double skin
+        long n_atoms
         void forget()
 
     cppclass LocalEvaluation:
@@ -113,10 +135,13 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         Failure finish_search() noexcept
         void place(long) noexcept
         void link(long) noexcept
-        Failure prepare(const LocalModel&, const Structure&, int) noexcept
+        Failure prepare(const LocalModel&, const Structure&, int, bint) noexcept
         Failure environments(const LocalModel&, int, long, long) noexcept
         void forces(long, long, double*) noexcept
         void finish(double*, double*, double*) noexcept
+        void finish_members(const LocalModel&, double*, double*) noexcept
+        Failure begin_gradient(const LocalModel&) noexcept
+        Failure begin_member(const LocalModel&, int) noexcept
         int element_of(long)
 
     cppclass SoapRows:
@@ -153,6 +178,7 @@ cdef extern from "kml/potential.h" nogil:
         const InstructionSet* instructions
         LocalModel local
         bint is_local()
+        bint has_uncertainty()
         double operations(long)
         @staticmethod
         int useful_threads(int, int, double)
@@ -166,6 +192,8 @@ cdef extern from "kml/potential.h" nogil:
 
 cdef enum:
     ERROR_SIZE = 512
+
+cdef const char* NO_UNCERTAINTY = b"this model has no uncertainty: train it again, or evaluate its energy alone"
 
 
 # --- loops
@@ -253,6 +281,20 @@ cdef Failure evaluate_stacks(Potential* potential, Workspace* work, long first, 
     return failure
 
 
+cdef Failure evaluate_molecule(Potential* potential, Workspace* work, const double* positions, int n_threads,
+                               const kml_outputs& out) noexcept nogil:
+    """What is wanted of one geometry of a molecule."""
+    cdef Failure failure
+    cdef double energy = 0
+    if out.energy != NULL or out.forces != NULL or out.virial != NULL:
+        failure = evaluate_stack(potential, work, 1, positions, n_threads, &energy, out.forces, out.virial)
+        if failure.reason != NONE:
+            return failure
+        if out.energy != NULL:
+            out.energy[0] = energy
+    return failure
+
+
 cdef Failure update_list(LocalEvaluation* local, int threads) noexcept nogil:
     """Make the list of neighbors anew."""
     cdef Failure failure
@@ -274,13 +316,19 @@ cdef Failure update_list(LocalEvaluation* local, int threads) noexcept nogil:
     return failure
 
 
+cdef bint wants_uncertainty(const kml_outputs& out) noexcept nogil:
+    return out.energy_std != NULL or out.std_forces != NULL or out.std_virial != NULL or out.atomic_std != NULL
+
+
 cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structure& structure, int n_threads,
-                            double* energy, double* forces, double* virial, double* atomic) noexcept nogil:
-    """Energy, forces, virial and atomic energies of one structure by local terms; NULL where they are not wanted."""
+                            const kml_outputs& out) noexcept nogil:
+    """What is wanted of one structure by local terms."""
     cdef LocalEvaluation* local = &work.local
     cdef LocalModel* model = &potential.local
     cdef Failure failure = local.begin(model[0], structure)
     cdef long n_chunks = local.n_chunks()
+    cdef bint members = wants_uncertainty(out)
+    cdef double energy = 0
     cdef int threads
     if failure.reason != NONE:
         return failure
@@ -288,13 +336,55 @@ cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structu
     if local.stale():
         failure = update_list(local, threads)
     if failure.reason == NONE:
-        failure = local.prepare(model[0], structure, threads)
+        failure = local.prepare(model[0], structure, threads, members)
     if failure.reason == NONE:
-        failure = evaluate_chunks(model, local, n_chunks, threads, forces)
+        failure = evaluate_chunks(model, local, n_chunks, threads, out.forces)
     if failure.reason != NONE:
         return failure
-    local.finish(energy, virial, atomic)
-    return check_results(1, <int> structure.n_atoms, energy, forces, virial)
+    local.finish(&energy, out.virial, out.atomic)
+    if out.energy != NULL:
+        out.energy[0] = energy
+    failure = check_results(1, <int> structure.n_atoms, &energy, out.forces, out.virial)
+    if failure.reason == NONE and members:
+        failure = evaluate_local_std(model, local, n_chunks, threads, out)
+    return failure
+
+
+cdef Failure evaluate_local_std(LocalModel* model, LocalEvaluation* local, long n_chunks, int threads,
+                                const kml_outputs& out) noexcept nogil:
+    """Standard deviations, and the gradient of the energy's, after the environments were evaluated with members."""
+    cdef Failure failure
+    cdef double energy_std = 0, energy
+    local.finish_members(model[0], &energy_std, out.atomic_std)
+    if out.energy_std != NULL:
+        out.energy_std[0] = energy_std
+    if out.std_forces != NULL or out.std_virial != NULL:
+        failure = local.begin_gradient(model[0])
+        if failure.reason == NONE:
+            failure = evaluate_chunks(model, local, n_chunks, threads, out.std_forces)
+        if failure.reason != NONE:
+            return failure
+        local.finish(&energy, out.std_virial, NULL)
+    return check_results(1, <int> local.list.n_atoms, &energy_std, out.std_forces, out.std_virial)
+
+
+cdef Failure add_member_forces(Potential* potential, Workspace* work, int n_threads, double* forces,
+                               double* squares) noexcept nogil:
+    """Add the squares of all members' forces (n, 3) for the structure that was evaluated last."""
+    cdef LocalEvaluation* local = &work.local
+    cdef LocalModel* model = &potential.local
+    cdef long n_chunks = local.n_chunks(), k
+    cdef int threads = <int> max(1, min(<long> n_threads, n_chunks)), s
+    cdef Failure failure
+    for s in range(model.members.n_members):
+        failure = local.begin_member(model[0], s)
+        if failure.reason == NONE:
+            failure = evaluate_chunks(model, local, n_chunks, threads, forces)
+        if failure.reason != NONE:
+            return failure
+        for k in range(3 * local.list.n_atoms):
+            squares[k] += forces[k] * forces[k]
+    return failure
 
 
 cdef Failure evaluate_chunks(LocalModel* model, LocalEvaluation* local, long n_chunks, int threads,
@@ -332,7 +422,7 @@ cdef Failure begin_structure(Potential* potential, Workspace* work, const Struct
     if failure.reason == NONE and local.stale():
         failure = update_list(local, threads)
     if failure.reason == NONE:
-        failure = local.prepare(potential.local, structure, threads)
+        failure = local.prepare(potential.local, structure, threads, False)
     return failure
 
 
@@ -409,32 +499,45 @@ cdef kml_workspace* api_new_workspace(const kml_potential* potential) noexcept n
     return new_workspace()
 
 
-cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, int n_atoms, const double* positions,
-                      const int* numbers, const double* cell, const int* pbc, int n_threads, double* energy,
-                      double* forces, double* virial, double* atomic, char* error, size_t error_size) noexcept nogil:
+cdef int api_has_uncertainty(const kml_potential* potential) noexcept nogil:
+    return (<Potential*> potential).has_uncertainty()
+
+
+cdef const char* refusal(Potential* potential, const kml_structure& structure, const kml_outputs& out) noexcept nogil:
+    """Return why a call makes no sense, NULL when it does."""
+    if wants_uncertainty(out) and not potential.has_uncertainty():
+        return NO_UNCERTAINTY
+    if potential.is_local():
+        if structure.n_atoms < 1 or structure.numbers == NULL:
+            return b"the potential needs at least one atom, and atomic numbers"
+    elif out.atomic != NULL or out.atomic_std != NULL:
+        return b"a model of one molecule has no energies of single atoms"
+    return NULL
+
+
+cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, const kml_structure* given, int n_threads,
+                      const kml_outputs* out, char* error, size_t error_size) noexcept nogil:
     cdef Potential* potential = <Potential*> handle
+    cdef Workspace* work = <Workspace*> workspace
+    cdef const char* reason = refusal(potential, given[0], out[0])
     cdef Structure structure
     cdef Failure failure
-    n_threads = Potential.useful_threads(max(0, n_threads), omp_get_max_threads(), potential.operations(n_atoms))
+    if reason != NULL:
+        say(error, error_size, reason)
+        return 1
+    n_threads = Potential.useful_threads(max(0, n_threads), omp_get_max_threads(), potential.operations(given.n_atoms))
     if potential.is_local():
-        if n_atoms < 1 or numbers == NULL:
-            say(error, error_size, b"the potential needs at least one atom, and atomic numbers")
-            return 1
-        structure.n_atoms = n_atoms
-        structure.positions = positions
-        structure.numbers = numbers
-        structure.cell = cell
-        structure.pbc = pbc
-        failure = evaluate_local(potential, <Workspace*> workspace, structure, n_threads, energy, forces, virial,
-                                 atomic)
+        structure.n_atoms = given.n_atoms
+        structure.positions = given.positions
+        structure.numbers = given.numbers
+        structure.cell = given.cell
+        structure.pbc = given.pbc
+        failure = evaluate_local(potential, work, structure, n_threads, out[0])
     else:
-        if n_atoms != <int> potential.species.size():
-            describe_count(<int> potential.species.size(), n_atoms, error, error_size)
+        if given.n_atoms != <int> potential.species.size():
+            describe_count(<int> potential.species.size(), given.n_atoms, error, error_size)
             return 1
-        if atomic != NULL:
-            say(error, error_size, b"a model of one molecule has no energies of single atoms")
-            return 1
-        failure = evaluate_stack(potential, <Workspace*> workspace, 1, positions, n_threads, energy, forces, virial)
+        failure = evaluate_molecule(potential, work, given.positions, n_threads, out[0])
     if failure.reason != NONE:
         describe(handle[0], failure, False, error, error_size)
         return 1
@@ -464,6 +567,7 @@ TABLE.species = api_species
 TABLE.n_elements = api_n_elements
 TABLE.elements = api_elements
 TABLE.cutoff = api_cutoff
+TABLE.has_uncertainty = api_has_uncertainty
 TABLE.new_workspace = api_new_workspace
 TABLE.free_workspace = free_workspace
 TABLE.evaluate = api_evaluate
@@ -579,6 +683,11 @@ cdef class Engine:
         """Floating-point operations of one evaluation of a molecule, 8 N P D summed over the terms."""
         return self.potential.operations(0)
 
+    @property
+    def has_uncertainty(self):
+        """Whether the model knows the uncertainty of its predictions."""
+        return self.potential.has_uncertainty()
+
     def operations_for(self, long n_atoms):
         """Return the floating-point operations of one evaluation of n atoms; roughly, for local terms."""
         return self.potential.operations(n_atoms)
@@ -679,18 +788,102 @@ cdef class Engine:
         cdef double[:, ::1] f_view = f
         cdef double[:, ::1] v_view = v
         cdef double[::1] a_view = a
-        cdef double* f_start = &f_view[0, 0] if forces else NULL
-        cdef double* v_start = &v_view[0, 0] if virial else NULL
-        cdef double* a_start = &a_view[0] if atomic else NULL
+        cdef kml_outputs out
+        memset(&out, 0, sizeof(out))
+        out.energy = &energy
+        if forces:
+            out.forces = &f_view[0, 0]
+        if virial:
+            out.virial = &v_view[0, 0]
+        if atomic:
+            out.atomic = &a_view[0]
         cdef Failure failure
         cdef Structure structure = structure_of(r, z, box, periodic)
         cdef Workspace* work = self.take()
         with nogil:
             n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
-            failure = evaluate_local(self.potential, work, structure, n_threads, &energy, f_start, v_start, a_start)
+            failure = evaluate_local(self.potential, work, structure, n_threads, out)
         self.give(work)
         raise_failure(self.potential, failure, False)
         return energy, f, v, a
+
+    def evaluate_uncertainty(self, positions, numbers=None, cell=None, pbc=None, int n_threads=1, bint energy=False,
+                             bint gradient=False, bint forces=False):
+        """Return standard deviations of what a model predicts for one structure, and on request the prediction too.
+
+        Parameters
+        ----------
+        positions, numbers, cell, pbc, n_threads
+            As for `evaluate_structure`; a model of one molecule needs positions alone.
+        energy : bool
+            Whether to return energy, forces and virial as well.
+        gradient : bool
+            Whether to return the derivatives of the energy's standard deviation: costs one more evaluation.
+        forces : bool
+            Whether to return standard deviations of forces: as many evaluations as the model has members.
+
+        Returns
+        -------
+        dict
+            With `energy_std` in eV, `atomic_std` (n_atoms,) in eV for a model of any structure; `energy`, `forces` and
+            `virial`; `std_forces` (n_atoms, 3), -d(energy_std)/dr in eV/Å and `std_virial` (3, 3),
+            -d(energy_std)/dstrain in eV; `force_std` (n_atoms, 3) in eV/Å.
+
+        Raises
+        ------
+        ValueError
+            If the model has no uncertainty; and as for `evaluate_structure`.
+        openmm_kml.errors.EvaluationError
+            As for `evaluate_structure`.
+        """
+        if not self.potential.has_uncertainty():
+            raise ValueError(NO_UNCERTAINTY.decode())
+        cdef bint local = self.potential.is_local()
+        cdef const double[:, ::1] r = as_positions(positions) if local else self.checked(positions, 2)
+        cdef int n = <int> r.shape[0]
+        cdef const int[::1] z = as_numbers(numbers, n) if local else np.zeros(n, dtype=np.intc)
+        check_cell(cell)
+        check_threads(n_threads)
+        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
+        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        results = {"energy_std": np.empty(())}
+        if local:
+            results["atomic_std"] = np.empty(n)
+        if energy:
+            results |= {"energy": np.empty(()), "forces": np.empty((n, 3)), "virial": np.empty((3, 3))}
+        if gradient:
+            results |= {"std_forces": np.empty((n, 3)), "std_virial": np.empty((3, 3))}
+        if forces:
+            results["force_std"] = np.zeros((n, 3))
+        cdef kml_outputs out
+        memset(&out, 0, sizeof(out))
+        out.energy = start_of(results, "energy")
+        out.forces = start_of(results, "forces")
+        out.virial = start_of(results, "virial")
+        out.energy_std = start_of(results, "energy_std")
+        out.std_forces = start_of(results, "std_forces")
+        out.std_virial = start_of(results, "std_virial")
+        out.atomic_std = start_of(results, "atomic_std")
+        cdef double* squares = start_of(results, "force_std")
+        member_forces = np.empty((n, 3))
+        cdef double[:, ::1] member_view = member_forces
+        cdef Failure failure
+        cdef Structure structure = structure_of(r, z, box, periodic)
+        cdef Workspace* work = self.take()
+        with nogil:
+            n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
+            if local:
+                failure = evaluate_local(self.potential, work, structure, n_threads, out)
+                if failure.reason == NONE and squares != NULL:
+                    failure = add_member_forces(self.potential, work, n_threads, &member_view[0, 0], squares)
+            else:
+                failure = evaluate_molecule(self.potential, work, &r[0, 0], n_threads, out)
+        self.give(work)
+        raise_failure(self.potential, failure, False)
+        if forces:
+            scale, floor = self.potential.local.members.force_scale, self.potential.local.members.force_floor
+            results["force_std"] = scale * np.sqrt(results["force_std"] + floor**2)
+        return {name: value if value.ndim else float(value) for name, value in results.items()}
 
     def describe_terms(self):
         """Return how the soap terms are evaluated, one dictionary for each.
@@ -928,6 +1121,14 @@ cdef class Engine:
             expected = f"({n}, 3)" if n_dim == 2 else f"(M, {n}, 3)"
             raise ValueError(f"positions have the shape {array.shape}; {expected} is expected for {n} atoms")
         return array
+
+
+cdef double* start_of(dict arrays, str name) except? NULL:
+    """Return where an array of float64 begins, NULL when there is none of this name."""
+    if name not in arrays:
+        return NULL
+    cdef double[::1] flat = arrays[name].reshape(-1)
+    return &flat[0]
 
 
 cdef Structure structure_of(const double[:, ::1] positions, const int[::1] numbers, const double[:, ::1] cell,

@@ -13,6 +13,7 @@ static Failure failed(Failure::Reason reason, long i = 0) {
 }
 
 Failure LocalEvaluation::begin(const LocalModel& model, const Structure& structure) noexcept {
+    with_combined = false;
     try {
         const size_t n = size_t(structure.n_atoms);
         for (size_t k = 0; k < 3 * n; ++k)
@@ -51,7 +52,9 @@ Failure LocalEvaluation::finish_search() noexcept {
     }
 }
 
-Failure LocalEvaluation::prepare(const LocalModel& model, const Structure& structure, int n_lanes) noexcept {
+Failure LocalEvaluation::prepare(const LocalModel& model, const Structure& structure, int n_lanes,
+                                 bool members) noexcept {
+    with_members = members;
     try {
         const size_t n = size_t(structure.n_atoms), room = size_t(list.most + 15) / 8 * 8;
         energy.resize(n);
@@ -65,7 +68,8 @@ Failure LocalEvaluation::prepare(const LocalModel& model, const Structure& struc
             lanes[t].entry.resize(room);
             lanes[t].element.resize(room);
         }
-        (void)model;
+        if (members)
+            reserve_members(model, size_t(n_lanes));
         return {};
     } catch (...) {
         list.forget();
@@ -86,11 +90,13 @@ Failure LocalEvaluation::environments(const LocalModel& model, int lane, long fi
             if (failure.reason != Failure::none)
                 return failure;
         }
-        if (model.soap.empty())
-            continue;
-        const Failure failure = add_soap(model, lane, begin, sum);
-        if (failure.reason != Failure::none)
-            return failure;
+        if (!model.soap.empty() && !with_combined) {
+            const Failure failure = add_soap(model, lane, begin, sum);
+            if (failure.reason != Failure::none)
+                return failure;
+        }
+        if (with_members)
+            sum_members(model, lane, chunk);
     }
     return {};
 }
@@ -137,7 +143,7 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     const size_t atom = size_t(i);
     const Neighbors near = neighbors(model, number, i, model.cutoff());
     EnvironmentResult result;
-    model.environment(element[atom], near, lane.scratch.data(), result);
+    model.function(with_combined ? combined.terms : model.terms, element[atom], near, lane.scratch.data(), result);
     if (result.closest < coincident_square)
         return coincident(number, i, near);
     energy[atom] = result.energy + model.atom_energies[size_t(element[atom])];
@@ -148,7 +154,9 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     std::fill(own, gradient.data() + 4 * list.first_near[atom + 1], 0.0);
     for (int s = 0; s < result.n_sides; ++s) // sides are near, and near entries come first
         std::copy_n(result.gradient + 4 * s, 3, own + 4 * lane.entry[size_t(result.side[s])]);
-    if (model.soap.empty())
+    if (with_members)
+        add_members(model, number, i, near);
+    if (model.soap.empty() || with_combined)
         return {};
     try {
         if (!lane.soap.add(element[atom], near, model.cutoff_soap))

@@ -50,23 +50,13 @@ LocalModel::LocalModel(const WeightFile& file, const char* isa) : elements(file.
     terms.repulsion = repulsions.data();
     terms.cutoff = std::max({terms.cutoff, terms.cutoff_triples, terms.cutoff_repulsion, cutoff_soap});
     function = environment_function(instruction_set(isa)->name);
+    members = MemberTables(file, terms, isa);
 }
 
 void LocalModel::add(const Spline2Term& file) {
     const size_t K = file.n_intervals, pairs = file.coefficients.size() / K;
     AlignedVector table(pairs * (K + 1) * 4); // zeros
-    for (size_t pair = 0; pair < pairs; ++pair) {
-        const double* given = file.coefficients.data() + pair * K;
-        const auto at = [&](size_t k) { return k < K ? given[k] : 0.0; };
-        for (size_t b = 0; b < K; ++b) {
-            const double c0 = at(b), c1 = at(b + 1), c2 = at(b + 2), c3 = at(b + 3);
-            double* p = table.data() + (pair * (K + 1) + b) * 4;
-            p[0] = (c0 + 4 * c1 + c2) / 6;
-            p[1] = (c2 - c0) / 2;
-            p[2] = (c0 - 2 * c1 + c2) / 2;
-            p[3] = (c3 - c0 + 3 * (c1 - c2)) / 6;
-        }
-    }
+    set_polynomials(pairs, K, K, file.coefficients.data(), table.data());
     tables.push_back(std::move(table));
     const Grid grid = {file.start, double(K) / (file.cutoff - file.start), int(K)};
     two_body.push_back({grid, file.cutoff, tables.back().data()});

@@ -25,10 +25,10 @@ __all__ = ["LAMMPSInstallation", "LAMMPSPluginError", "build_plugin", "find_lamm
 LIBRARY_NAME = "kmlplugin.so"  # the end of the name is what LAMMPS_PLUGIN_PATH looks for
 
 _CORE = (
-    *(f"weight_{part}.cpp" for part in ("file", "reading", "gdml", "local", "soap")),
+    *(f"weight_{part}.cpp" for part in ("file", "reading", "gdml", "local", "soap", "uncertainty")),
     "gdml.cpp",
     *(f"{part}_{isa}.cpp" for part in ("gdml", "environment", "soap") for isa in ("baseline", "avx2", "avx512")),
-    "local_model.cpp",
+    *("local_model.cpp", "member_tables.cpp"),
     *("soap.cpp", "soap_radial.cpp", "soap_batch.cpp"),
 )
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")

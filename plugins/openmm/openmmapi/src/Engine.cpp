@@ -132,10 +132,16 @@ double Evaluator::computeEnergy(const vector<Vec3>& positions, const Vec3* boxVe
             cell[i] = boxVectors[i / 3][i % 3] * ANGSTROM_IN_NM;
     double energy = 0;
     char error[ERROR_SIZE] = "the engine gave no reason";
+    const kml_structure structure = {n, coordinates.data(), numbers.data(), periodic ? cell : nullptr,
+                                     periodic ? everyDirection : nullptr};
+    double* const forces = includeForces ? gradient.data() : nullptr;
+    kml_outputs outputs = {};
+    if (uncertainty)
+        outputs.energy_std = &energy, outputs.std_forces = forces;
+    else
+        outputs.energy = &energy, outputs.forces = forces;
     int status =
-        getEngine().evaluate(model.get(), workspace.get(), n, coordinates.data(), numbers.data(),
-                             periodic ? cell : nullptr, periodic ? everyDirection : nullptr, numThreads, &energy,
-                             includeForces ? gradient.data() : nullptr, nullptr, nullptr, error, sizeof(error));
+        getEngine().evaluate(model.get(), workspace.get(), &structure, numThreads, &outputs, error, sizeof(error));
     if (status != 0)
         throw OpenMMException(string("KMLForce: ") + error + describeParticles(positions));
     // A sum is not finite if one of its terms is not: no NaN may move on into the dynamics.

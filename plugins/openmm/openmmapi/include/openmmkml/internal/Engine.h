@@ -91,6 +91,7 @@ private:
     std::unique_ptr<kml_workspace, void (*)(kml_workspace*)> workspace;
     std::vector<int> particles, numbers;
     bool allParticles, periodic;
+    bool uncertainty = false; // whether the standard deviation is the energy
     int numThreads;
     std::vector<double> coordinates, gradient; // (n, 3), Angstrom; forces (n, 3), eV/Angstrom
 };
