@@ -32,8 +32,8 @@ def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
     numbers = {
         "sparse points": kept + 3 * max(n * size for n, size in pools.values()),
         "design matrix": kept + gathered * n_columns + factors * n_columns**2,
-        "solution": kept
-        + (12 + 6 * folds) * n_columns**2,  # each part, what stays without it, and what that is made of
+        # Of each part its factors, what stays without it, and what that is made of.
+        "solution": kept + (12 + 6 * folds) * n_columns**2,
     }
     return {stage: int(_BASE + 8 * count) for stage, count in numbers.items()}
 
