@@ -71,6 +71,13 @@ def add_fit_options(parser, noise_energy="0.002", selections=("likelihood", "val
         help="what chooses the hyperparameters: the likelihood of the data, searched or climbed along its gradient, or "
         f"frames left out (default: {selections[0]})",
     )
+    group.add_argument(
+        "--members",
+        type=positive_int,
+        metavar="S",
+        help="samples of the posterior that the weight file holds for the uncertainty (default: 16)",
+    )
+    group.add_argument("--no-uncertainty", action="store_true", help="a smaller weight file, without them")
     group.add_argument("--threads", metavar="N", type=positive_int, default=1, help="of linear algebra (default: 1)")
 
 
@@ -91,8 +98,12 @@ def nbody_options(args):
 
 def fit_options(args):
     """Return the arguments of `FitOptions` that were given, a dict."""
-    names = ("noise_energy", "noise_force", "noise_virial", "selection")
+    names = ("noise_energy", "noise_force", "noise_virial", "selection", "members")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.no_uncertainty:
+        if args.members is not None:
+            raise ValueError("--members are those of the uncertainty; leave out --no-uncertainty or --members")
+        given["members"] = 0
     return given | {
         "repulsion": not args.no_repulsion,
         "energies": not args.forces_only,

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from openmm_kml.term_checks import MAX_MEMBERS, is_integer
+
 SELECTIONS = ("likelihood", "validation")
 
 
@@ -27,6 +29,8 @@ class FitOptions:
         Atomic number -> energy of the isolated atom, eV. By default from frames of one lonely atom, else fitted.
     repulsion : bool
         Subtract screened nuclear repulsion before the fit; switch it off for beads that are not atoms.
+    members : int
+        Samples of the posterior that the weight file holds for the uncertainty; zero for none.
     n_threads : int
         Of the linear algebra. Its threads spin while they wait: on a busy machine two of them were slower by ten.
     progress : bool
@@ -41,6 +45,7 @@ class FitOptions:
     virials: bool = True
     atom_energies: dict | None = None
     repulsion: bool = True
+    members: int = 16
     n_threads: int = 1
     progress: bool = True
 
@@ -52,6 +57,8 @@ class FitOptions:
         check_choice("selection", self.selection, self._selections)
         for name in ("noise_energy", "noise_force", "noise_virial", "n_threads"):
             check_positive(name, getattr(self, name))
+        if not is_integer(self.members) or not 0 <= self.members <= MAX_MEMBERS:
+            raise ValueError(f"members must be a whole number from 0 to {MAX_MEMBERS}; {self.members!r} was given")
         for group, factors in self.group_noise.items():
             for factor in np.atleast_1d(factors):
                 check_positive(f"the noise of group {group!r}", float(factor))

@@ -1,5 +1,7 @@
 """Learning curves of models of any structure: held-out errors against the number of training frames."""
 
+from dataclasses import replace
+
 from openmm_kml.structures import split_structures
 from openmm_kml.training.progress import progress_bar
 
@@ -37,6 +39,7 @@ def learning_curve_of(fit, measure, structures, sizes, options, n_validation=0, 
         If there are fewer frames than asked for.
     """
     sizes, seeds = sorted(sizes), list(seeds)
+    options = replace(options, members=0)  # errors alone are asked for
     results = []
     with progress_bar(len(sizes) * len(seeds), "learning curve", options.progress, " models") as bar:
         for seed in seeds:

@@ -142,6 +142,27 @@ class Posterior:
         half = solve_triangular(self.triangle, projected.T, trans="T", check_finite=False)
         return self.scale**2 * (half**2).sum(axis=0)
 
+    def samples(self, count, rng):
+        """Return deviations δ of shape (count, n_columns): Σ δ δᵀ estimates the covariance of the coefficients.
+
+        They are samples of mean zero over the root of their number.
+
+        Parameters
+        ----------
+        count : int
+        rng : numpy.random.Generator
+        """
+        size = len(self.triangle) if self.triangle is not None else len(self.explained)
+        z = rng.standard_normal((count, size)).T
+        if self.triangle is not None:
+            z = solve_triangular(self.triangle, z, check_finite=False)
+        else:
+            # The symmetric root of I - V Vᵀ: along its left singular vectors V has lengths below one.
+            vectors, lengths, _ = np.linalg.svd(self.explained, full_matrices=False)
+            shrink = 1 - np.sqrt(np.maximum(0.0, 1 - lengths**2))
+            z = z - vectors @ (shrink[:, None] * (vectors.T @ z))
+        return self.scale / np.sqrt(count) * np.stack([self.prior.coefficients(column) for column in z.T])
+
 
 def solve(factor, n_rows, prior):
     """Return the `Posterior`.

@@ -17,9 +17,10 @@ from openmm_kml.training.labels import KnownPart, check_sets
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
+from openmm_kml.training.nbody.design import design_rows
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
-from openmm_kml.training.nbody.solve import Posterior, memory, solve
+from openmm_kml.training.nbody.solve import Posterior, memory, solve, triangular_factor
 from openmm_kml.training.nbody.survey import (
     missing_energies,
     reach_warnings,
@@ -28,7 +29,10 @@ from openmm_kml.training.nbody.survey import (
     survey,
 )
 from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.uncertainty import Predictions, composition_projector, describe, held_out, with_members
 from openmm_kml.weights import Weights
+
+_SEED = 95  # of the members
 
 
 @dataclass(frozen=True)
@@ -95,19 +99,19 @@ class _Training:
         self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
         self._check_memory()
-        self.known = known = KnownPart(self.train, self.repulsion, basis.reach, options)
+        self.known = KnownPart(self.train, self.repulsion, basis.reach, options)
         self._lap("repulsion")
-        reduced = reduce_set(basis, self.train, known.train_labels, options, "design matrix", known=known.atom_energies)
-        if not reduced.factors:
-            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        factor, n_rows, n_triples, staying, left = self._rows()
         self._lap("design")
-        rows = reduced.factors["all"]
-        factor, n_rows = rows.factor(), rows.n_rows
         chosen, log, criterion = self._choose(factor, n_rows)
         self._lap("selection")
         posterior = solve(factor, n_rows, chosen.prior(basis, options))
         weights = self._weights(posterior)
         self._lap("solution")
+        calibrations, n_left, source = (None, 0, None)
+        if options.members:
+            weights, calibrations, n_left, source = self._uncertain(weights, posterior, chosen, staying, left)
+        self._lap("uncertainty")
         self._check_wall(weights)
         report = {
             "hyperparameters": vars(chosen) | {"kernel": options.kernel},
@@ -117,7 +121,7 @@ class _Training:
             "elements": [symbol(z) for z in self.elements],
             "atom_energies": {symbol(z): e for z, e in weights.atom_energies.items()},
             "shortest_distances": found.pair_distances(),
-            "triples_per_atom": reduced.n_triples / self.train.n_atoms,
+            "triples_per_atom": n_triples / self.train.n_atoms,
             "grids": _describe_grids(basis),
             "n_columns": basis.n_columns,
             "memory": memory(basis.n_columns),
@@ -125,6 +129,7 @@ class _Training:
             "n_train": len(self.train),
             "n_validation": 0 if self.validation is None else len(self.validation),
             "validation_errors": None if self.validation is None else reference_errors(weights, self.validation),
+            "uncertainty": describe(weights, calibrations, n_left, source),
             "options": options.as_dict(),
             "notes": self.notes,
         }
@@ -171,18 +176,84 @@ class _Training:
             best, log = find(start, free, loss, bar.update)
         return best, log, criterion
 
-    def _weights(self, posterior):
-        """Return the `Weights` of a solution."""
+    def _rows(self):
+        """Return the factor of all rows, their number and that of triples; the same of the frames that stay, if any.
+
+        Where the uncertainty has no validation frames, it is calibrated on training frames that are left out of a fit
+        of the same hyperparameters; their rows join those of the others.
+        """
+        known, options = self.known, self.options
+        left = held_out(self.train) if options.members and self.validation is None else np.array([], int)
+        stay = np.setdiff1d(np.arange(len(self.train)), left)
+        parts, n_triples = [], 0
+        for places, description in ((stay, "design matrix"), (left, "frames left out")):
+            if not len(places):
+                continue
+            labels = [known.train_labels[k] for k in places]
+            reduced = reduce_set(
+                self.basis, self.train[places], labels, options, description, known=known.atom_energies
+            )
+            n_triples += reduced.n_triples
+            if reduced.factors:
+                rows = reduced.factors["all"]
+                parts.append((rows.factor(), rows.n_rows))
+        if not parts:
+            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        n_rows = sum(count for _, count in parts)
+        factor = parts[0][0] if len(parts) == 1 else triangular_factor(np.concatenate([part for part, _ in parts]))
+        return factor, n_rows, n_triples, parts[0], left
+
+    def _uncertain(self, weights, posterior, chosen, staying, left):
+        """Return the model with members and calibration, the calibrations, and on what they rest."""
+        options, basis, known = self.options, self.basis, self.known
+        frames, labels, source, fit = self.validation, None, "validation frames", posterior
+        if frames is None:
+            frames, source = self.train[left], "training frames left out of a fit of the same hyperparameters"
+            labels = [known.train_labels[k] for k in left]
+            fit = solve(*staying, chosen.prior(basis, options)) if len(left) else posterior
+        else:
+            labels = known.labels(frames)
+        predictions, members = Predictions(), self._members(fit)
+        fixed = np.isin(basis.elements, list(known.atom_energies))
+        for frame, label in zip(frames, labels, strict=True):
+            rows = design_rows(basis, frame)
+            rows.energy[: len(fixed)][fixed] = 0.0
+            predictions.add(rows, label, fit.coefficients, members)
+        calibrations = predictions.calibrations()
+        final = [basis.coefficients(member) for member in self._members(posterior)]
+        terms = [self._terms(two, three) for _, two, three in final]
+        weights, notes = with_members(weights, terms, np.stack([free for free, *_ in final]), calibrations)
+        self.notes += notes
+        return weights, calibrations, len(frames), source
+
+    def _members(self, posterior):
+        """Return deviations of all columns, shape (S, n_columns); one-body energies only as far as the data tell."""
+        members = posterior.samples(self.options.members, np.random.default_rng(_SEED))
+        n = len(self.elements)
+        projector = composition_projector(self.train, self.elements, self.known.atom_energies)
+        members[:, :n] = members[:, :n] @ projector if self._has_energies() else 0.0
+        return members
+
+    def _has_energies(self):
+        return self.options.energies and any(frame.energy is not None for frame in self.train)
+
+    def _terms(self, two, three):
+        """Return the terms of spline coefficients."""
         basis = self.basis
-        free, two, three = basis.coefficients(posterior.coefficients)
-        if not self.options.energies or all(frame.energy is None for frame in self.train):
-            free = np.zeros(len(free))  # forces say nothing of them
         terms = [Spline2Term(basis.grid2.start, basis.grid2.end, two)]
         if three is not None:
             near, far = basis.grid3, basis.grid_far
             terms.append(
                 Spline3Term(near.start, near.end, far.start, far.closed, basis.taper_start, basis.taper_width, three)
             )
+        return terms
+
+    def _weights(self, posterior):
+        """Return the `Weights` of a solution."""
+        free, two, three = self.basis.coefficients(posterior.coefficients)
+        if not self._has_energies():
+            free = np.zeros(len(free))  # forces say nothing of them
+        terms = self._terms(two, three)
         if self.repulsion is not None:
             terms.append(self.repulsion)
         return Weights(
