@@ -16,7 +16,7 @@ from openmm_kml.training.nbody.solve import solve
 from openmm_kml.training.soap import SoapOptions, fit_soap, soap_learning_curve
 from openmm_kml.training.soap.assembly import assemble, cut_chunks, tree_reduce
 from openmm_kml.training.soap.basis import SoapBasis
-from openmm_kml.training.soap.cross_validation import cross_validation_loss
+from openmm_kml.training.soap.cross_validation import cross_validation_loss, smallest_amplitude
 from openmm_kml.training.soap.environments import Environments
 from openmm_kml.training.soap.prior import SoapHyperparameters
 from openmm_kml.training.soap.trainer import _Training
@@ -257,6 +257,15 @@ def test_frames_left_out_are_predicted_by_the_fit_to_the_others(two, count):
     means = [error / sum(fold[kind][1] for fold in folds) for kind, error in errors.items()]
     assert len(means) == 3
     assert found == pytest.approx(np.prod(means) ** (1 / 3), rel=1e-4)
+
+
+def test_an_amplitude_is_not_larger_than_errors_ask_for():
+    """The loss is flat to a hundredth above 2, and rises below."""
+    log, start = [], SoapHyperparameters(32.0, 1.0, 1.0)
+    found = smallest_amplitude(start, lambda point: 1.0 + 0.1 / point.amplitude**4, log)
+    assert found == SoapHyperparameters(2.0, 1.0, 1.0)
+    assert [trial["amplitude"] for trial in log] == [16, 8, 4, 2, 1]
+    assert smallest_amplitude(start, lambda _: 1.0, []).amplitude < 0.002
 
 
 def test_the_same_data_give_the_same_bytes_and_they_survive_the_file(two):

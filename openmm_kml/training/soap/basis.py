@@ -70,6 +70,10 @@ class SoapBasis:
             virials.append(v[:, _FIRST, _SECOND].T)
         return Rows(np.concatenate(energies), np.hstack(forces), np.hstack(virials), 0)
 
+    def descriptors(self, structure, number):
+        """Return the power spectra of the environments of one part, shape (m, D)."""
+        return self._environments.descriptors(structure, number)[1]
+
     def terms(self, solution):
         """Return the two-body term, if there is one, and the SOAP terms of a solution of shape (n_columns,)."""
         terms = []

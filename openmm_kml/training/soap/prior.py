@@ -83,8 +83,7 @@ class Whitening:
 
 def _root(term, jitter):
     """Return U, upper triangular, with UᵀU = K_MM and the jitter on its diagonal."""
-    K = kernel(term.sparse_points, term.sparse_points, term.zeta)
-    K[np.diag_indices_from(K)] += jitter * K.sum(axis=1).max()
+    K = jittered_kernel(term, jitter)
     try:
         return cholesky(K, overwrite_a=True, check_finite=False)
     except LinAlgError:
@@ -92,6 +91,13 @@ def _root(term, jitter):
             f"the covariance (p · p')^{term.zeta:g} of {len(K)} sparse points has no Cholesky factor with a jitter of "
             f"{jitter:g}; raise the jitter or ask for fewer sparse points"
         ) from None
+
+
+def jittered_kernel(term, jitter):
+    """Return K_MM with the jitter on its diagonal, relative to the largest row sum."""
+    K = kernel(term.sparse_points, term.sparse_points, term.zeta)
+    K[np.diag_indices_from(K)] += jitter * K.sum(axis=1).max()
+    return K
 
 
 def kernel(p, x, zeta):

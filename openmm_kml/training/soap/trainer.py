@@ -22,12 +22,14 @@ from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.soap import memory
 from openmm_kml.training.soap.assembly import assemble
 from openmm_kml.training.soap.basis import SoapBasis
-from openmm_kml.training.soap.cross_validation import cross_validation_loss
+from openmm_kml.training.soap.cross_validation import cross_validation_loss, smallest_amplitude
 from openmm_kml.training.soap.descriptors import make_descriptors
 from openmm_kml.training.soap.environments import Environments
 from openmm_kml.training.soap.options import SoapOptions
 from openmm_kml.training.soap.prior import Whitening, first_guess
 from openmm_kml.training.soap.sparse import draw_pool, share_points, sparse_points
+from openmm_kml.training.soap.uncertainty import Uncertain, calibrate, parts_of
+from openmm_kml.training.uncertainty import describe
 from openmm_kml.weights import Weights
 
 
@@ -124,6 +126,8 @@ class _Training:
         posterior = solve(factor, n_rows, chosen.prior(basis, options))
         weights = self._weights(posterior)
         self._lap("solution")
+        weights, described, notes = self._with_uncertainty(weights, posterior, chosen, folds)
+        self._lap("uncertainty")
         report = {
             "hyperparameters": vars(chosen),
             "selection": {"criterion": criterion, "trials": log},
@@ -142,8 +146,9 @@ class _Training:
             "n_train": len(self.train),
             "n_validation": 0 if self.validation is None else len(self.validation),
             "validation_errors": None if self.validation is None else model_errors(weights, self.validation),
+            "uncertainty": described,
             "options": options.as_dict(),
-            "notes": [note for note in (missing_energies(self.train, options),) if note],
+            "notes": [note for note in (missing_energies(self.train, options), *notes) if note],
         }
         self._lap("validation")
         report["seconds"] = {**self.seconds, "total": sum(self.seconds.values())}
@@ -174,7 +179,7 @@ class _Training:
             max(map(len, self.train)),
             {z: (min(counts[z], options.pool), size) for z, size in sizes.items()},
             {z: (points[z], size) for z, size in sizes.items()},
-            options.folds if options.selection == "cross_validation" else 1,
+            options.folds if options.selection == "cross_validation" else 1 + bool(options.members),
         )
         return memory.check(stages, options.memory_limit)
 
@@ -212,10 +217,33 @@ class _Training:
     def _folds(self):
         """Return the factors of each part of the training frames, by kind; one part where none will be left out."""
         options, train, labels = self.options, self.train, self.known.train_labels
-        if options.selection != "cross_validation" or not first_guess(options)[1] or len(train) == 1:
-            return self._assemble([(train, labels)], "design matrix")
-        folds = min(options.folds, len(train))
-        return self._assemble([(train[k::folds], labels[k::folds]) for k in range(folds)], "design matrix", True)
+        folds = self._n_folds()
+        self.parts = parts_of(train, folds, bool(options.members) and self.validation is None)
+        sets = [(train[places], [labels[k] for k in places]) for places in self.parts]
+        return self._assemble(sets, "design matrix", by_kind=folds > 1)
+
+    def _n_folds(self):
+        """Return the parts for cross-validation, one without it."""
+        options = self.options
+        cross = options.selection == "cross_validation" and first_guess(options)[1] and len(self.train) > 1
+        return min(options.folds, len(self.train)) if cross else 1
+
+    def _with_uncertainty(self, weights, posterior, chosen, folds):
+        """Return the model with its uncertainty, what the report says of it, and notes."""
+        if not self.options.members:
+            return weights, None, []
+        uncertain = Uncertain(self.basis, self.whitening, self.known, self.train, self.options)
+        if self.validation is not None:
+            source, n_frames = "validation frames", len(self.validation)
+            labels = self.known.labels(self.validation)
+            predictions = uncertain.predictions(posterior, chosen.amplitude, self.validation, labels)
+            calibrations = predictions.calibrations()
+        else:
+            source = "training frames left out of a fit of the same hyperparameters"
+            labels = self.known.train_labels
+            calibrations, n_frames = calibrate(uncertain, chosen, folds, self.parts, self.train, labels)
+        weights, notes = uncertain.complete(weights, posterior, chosen.amplitude, calibrations)
+        return weights, describe(weights, calibrations, n_frames, source), notes
 
     def _choose(self, folds, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
@@ -239,6 +267,8 @@ class _Training:
             loss = validation_loss(basis, options, factor, n_rows, parts)
         with progress_bar(None, "hyperparameters", options.progress, " trials") as bar:
             best, log = search(start, free, loss, bar.update)
+        if criterion == "cross_validation" and "amplitude" in free:
+            best = smallest_amplitude(best, loss, log)
         return best, log, criterion
 
     def _weights(self, posterior):
