@@ -6,8 +6,8 @@ Without a weight file the sparse points are spectra of random environments with 
 depend on the numbers, but on how many radial functions they need. The stages are differences between models, measured
 in turns: one of a single sparse point and a single radial function (list of neighbors, gathering, sums), one with eight
 sparse points (also density, power spectrum and the way back), and the whole one (also the kernel and its derivative).
-The rate of the kernel stands beside that of NumPy's product of the same matrices. Then the cost by the largest l, by the
-power of the kernel, by the number of sparse points and by the number of elements.
+The rate of the kernel stands beside that of NumPy's product of the same matrices. Then the cost by the largest l, by
+the power of the kernel, by the number of sparse points and by the number of elements.
 """
 
 import argparse

@@ -155,7 +155,7 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     for (int s = 0; s < result.n_sides; ++s) // sides are near, and near entries come first
         std::copy_n(result.gradient + 4 * s, 3, own + 4 * lane.entry[size_t(result.side[s])]);
     if (with_members)
-        add_members(model, number, i, near);
+        add_members(model, number, i, near, result.n_sides);
     if (model.soap.empty() || with_combined)
         return {};
     try {

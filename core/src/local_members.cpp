@@ -16,18 +16,20 @@ void LocalEvaluation::reserve_members(const LocalModel& model, size_t n_lanes) {
         Lane& lane = lanes[t];
         lane.member_energies.resize(size_t(NeighborList::chunk_atoms) * width);
         lane.member_weights.resize(size_t(members.n_weights)); // zeros, and zeros again after each use
-        lane.low.resize(rows), lane.end.resize(rows);
+        lane.low.resize(rows), lane.end.resize(rows), lane.cells.resize(3 * rows);
         lane.segments.resize(rows + size_t(model.terms.n_elements * members.n_two_body) + 1);
     }
 }
 
 /** Set the members' energies of one atom, whose environment was just evaluated. */
-void LocalEvaluation::add_members(const LocalModel& model, int number, long i, const Neighbors& near) noexcept {
+void LocalEvaluation::add_members(const LocalModel& model, int number, long i, const Neighbors& near,
+                                  int n_sides) noexcept {
     Lane& lane = lanes[size_t(number)];
     const Members& members = model.members.members;
-    MemberMemory memory = {lane.member_weights.data(), lane.low.data(), lane.end.data(), lane.segments.data()};
+    MemberMemory memory = {lane.member_weights.data(), lane.low.data(), lane.end.data(), lane.cells.data(),
+                           lane.segments.data()};
     double* energies = lane.member_energies.data() + size_t(i % NeighborList::chunk_atoms) * size_t(members.width);
-    model.members.function(model.terms, members, element[size_t(i)], near, lane.scratch.data(), memory, energies);
+    model.members.function(model.terms, members, element[size_t(i)], near, n_sides, lane.scratch.data(), memory, energies);
 }
 
 /** Sum the members' energies over the atoms of a chunk, and their squares over the members. */

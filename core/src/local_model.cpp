@@ -1,6 +1,7 @@
 #include "kml/local_model.h"
 
 #include "kml/instruction_set.h"
+#include "kml/molecule_repulsion.h"
 
 #include <algorithm>
 #include <cmath>
@@ -90,15 +91,10 @@ void LocalModel::add(const Spline3Term& file) {
 }
 
 void LocalModel::add(const RepulsionTerm& file) {
-    const auto power = [](int z) { return std::pow(double(z), zbl_power); };
-    size_t pair = 0;
-    for (size_t a = 0; a < elements.size(); ++a)
-        for (size_t b = a; b < elements.size(); ++b, ++pair) {
-            const int za = elements[a], zb = elements[b];
-            const double inner = file.switch_radii[2 * pair], outer = file.switch_radii[2 * pair + 1];
-            repulsions.push_back({zbl_coulomb * za * zb, (power(za) + power(zb)) / zbl_length, inner, outer});
-            terms.cutoff_repulsion = std::max(terms.cutoff_repulsion, outer);
-        }
+    for (const Repulsion& pair : repulsions_of(file, elements)) {
+        repulsions.push_back(pair);
+        terms.cutoff_repulsion = std::max(terms.cutoff_repulsion, pair.outer);
+    }
 }
 
 } // namespace kml

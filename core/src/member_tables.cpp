@@ -61,7 +61,7 @@ MemberTables::MemberTables(const WeightFile& file, const LocalTerms& terms, cons
 }
 
 void MemberTables::add(const Spline2Term& file, const TwoBody& term, int n_elements) {
-    const size_t K = file.n_intervals, width = size_t(members.width), size = file.coefficients.size(), row = K + 3;
+    const size_t K = file.n_intervals, width = size_t(members.width), size = file.coefficients.size(), row = K + 4;
     AlignedVector table(size / K * row * width, 0.0);
     for (size_t s = 0; s < size_t(n_members); ++s)
         for (size_t pair = 0; pair < size / K; ++pair)
@@ -69,8 +69,7 @@ void MemberTables::add(const Spline2Term& file, const TwoBody& term, int n_eleme
                 table[(pair * row + k) * width + s] = file.deviations[s * size + pair * K + k];
     tables.push_back(std::move(table));
     two_body.push_back({term.grid, term.cutoff, tables.back().data(), members.n_weights});
-    // Whole cache lines; the last splines are written four at a time.
-    members.n_weights += long(whole_lines(size_t(n_elements) * row + 4));
+    members.n_weights += long(whole_lines(size_t(n_elements) * row));
 }
 
 void MemberTables::add(const Spline3Term& file, const ThreeBody& term, int n_pairs) {
@@ -83,7 +82,7 @@ void MemberTables::add(const Spline3Term& file, const ThreeBody& term, int n_pai
                 table[(k * row + far) * width + s] = file.deviations[s * size + k * M + far];
     tables.push_back(std::move(table));
     three_body.push_back({&term, tables.back().data(), members.n_weights, members.n_rows});
-    members.n_weights += long(whole_lines(size_t(n_pairs) * K * K * row + 4));
+    members.n_weights += long(whole_lines(size_t(n_pairs) * size_t(term.block)));
     members.n_rows += long(n_pairs) * long(K * K);
 }
 
@@ -105,7 +104,7 @@ void MemberTables::combine(const LocalTerms& terms, const double* weights, Combi
     combined.tables.resize(size_t(terms.n_two_body + terms.n_three_body));
     size_t next = 0;
     for (size_t m = 0; m < two_body.size(); ++m) {
-        const size_t K = size_t(two_body[m].grid.n), row = K + 3;
+        const size_t K = size_t(two_body[m].grid.n), row = K + 4;
         AlignedVector coefficients(pairs * row), &table = combined.tables[next++];
         multiply(two_body[m].table, weights, pairs * row, width, coefficients.data());
         table.assign(pairs * (K + 1) * 4, 0.0);

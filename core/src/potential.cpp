@@ -66,6 +66,8 @@ kml_potential* open_potential(const void* data, size_t size, const char* isa, ch
         }
         for (const GDMLTerm& term : file.terms)
             potential->terms.emplace_back(term, int(file.species.size()), instructions);
+        if (file.elements.empty())
+            potential->repulsion = MoleculeRepulsion(file);
         return potential;
     } catch (const WeightFileError& reason) {
         say(error, error_size, reason.what());

@@ -419,8 +419,6 @@ void Soap::summarize(const SoapTerm& term) {
     }
     summary.other_operations = 2 * (neighbors * sums + power);
     summary.bytes = (radial.size() + panels.size() + central.size() + linear.size()) * sizeof(double);
-    if (functions)
-        block_centers = std::min(block_centers, soap_most_block);
 }
 
 void Soap::rows(SoapCenter& center, int atom, const int* atoms, long first_row, long last_row, const SoapRows& out,

@@ -26,7 +26,7 @@ struct Block {
 
 long scratch(const SoapTables& tables, long n_centers, long n_neighbors) {
     const long lanes = round_up(n_centers, 8);
-    const long hoods = n_centers * (neighborhood_size(tables, tables.n_elements) + 24) + 10 * n_neighbors;
+    const long hoods = n_centers * (neighborhood_size(tables, tables.n_elements) + 96) + 10 * n_neighbors;
     const long group = tables.n_columns + 2 * tables.dimension + 2;
     const long rows = tables.n_rows * 34 + 24 * tables.dimension + 64 +
                       (2 * soap_most_angular * 3 + 3 * tables.n_columns + 3 * 64) * 8 + 64;

@@ -17,7 +17,6 @@ KML_INLINE void density_jacobian(const SoapTables& tables, const Neighborhood& h
     const R inverse = load<W>(hood.inverse + k), one = broadcast<W>(1.0);
     const int rank = tables.rank[l];
     for (int m = -l; m <= l; ++m) {
-        const int size = m < 0 ? -m : m;
         // One harmonic alone: its weight is one.
         for (int r = 0; r <= 2 * l; ++r)
             store<W>(memory.angular + r * W, R{});
@@ -30,7 +29,6 @@ KML_INLINE void density_jacobian(const SoapTables& tables, const Neighborhood& h
         const R scale = broadcast<W>(tables.scale[l * l + l + m]), value = load<W>(H + (l * l + l + m) * soap_chunk);
         const R gx = (tx - along * ux) * inverse * scale, gy = (ty - along * uy) * inverse * scale,
                 gz = (tz - along * uz) * inverse * scale;
-        (void)size;
         for (int n = 0; n < rank; ++n) {
             const R f = load<W>(memory.across + (tables.first[l] + n) * W);
             const R d = load<W>(memory.across_slope + (tables.first[l] + n) * W) * value * scale;
@@ -85,7 +83,6 @@ struct RowMemory {
 /** Add the lanes of one group of neighbors to the forces and virials of each sparse point. */
 void scatter_rows(const SoapTables& tables, const SoapRows& rows, const RowMemory& memory, const Neighborhood& hood,
                   int k, int n, const R* along, double inverse_length, int atom, const int* atoms) {
-    (void)n;
     for (long s = 0; s < tables.n_rows; ++s) {
         double* force = rows.forces + s * rows.n_atoms * 3;
         double *virial = rows.virials + 6 * s, total[3] = {};

@@ -79,10 +79,11 @@ void read_term(size_t k, const std::string& where, const json& kind, const json&
     if (!global && !local)
         fail(where + ".kind is " + shown(kind) +
              "; this program knows 'gdml', 'spline2', 'spline3', 'repulsion', 'soap'");
-    if (global ? file.species.empty() : file.elements.empty())
+    const bool anywhere = kind == "repulsion"; // of one molecule, too: between its elements
+    if (global ? file.species.empty() : file.elements.empty() && !anywhere)
         fail(where + ".kind is " + shown(kind) + ", which needs " + (global ? "species" : "elements") +
              " in the document");
-    const size_t n = file.elements.size();
+    const size_t n = file.elements.empty() ? file.distinct_species().size() : file.elements.size();
     if (global)
         file.terms.push_back(read_gdml(k, entry, file.species, tensors));
     else if (kind == "spline2")
@@ -123,6 +124,9 @@ WeightFile read_document(const std::string& text, Tensors& tensors) {
         const json& kind = field(where, terms[k], "kind");
         read_term(k, where, kind, terms[k], file, tensors);
     }
+    if (!file.species.empty() && terms[0]["kind"] != "gdml")
+        fail("terms[0].kind is " + shown(terms[0]["kind"]) +
+             "; the first term of a document with species is 'gdml'");
     read_uncertainty(document, tensors, file);
     for (const auto& item : tensors.named)
         if (!item.second.used)
@@ -148,6 +152,13 @@ std::string read_metadata(const json& header) {
 }
 
 } // namespace
+
+std::vector<int> WeightFile::distinct_species() const {
+    std::vector<int> result = species;
+    std::sort(result.begin(), result.end());
+    result.erase(std::unique(result.begin(), result.end()), result.end());
+    return result;
+}
 
 WeightFile read_weight_file(const void* bytes, size_t size) {
     const unsigned char* data = static_cast<const unsigned char*>(bytes);

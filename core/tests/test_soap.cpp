@@ -222,6 +222,13 @@ void test_limits(const char* isa) {
             few.vectors[0][few.elements[0].size() + k] = 1e6;
     few.evaluate(soap, 0, 1);
     CHECK(few.centers[0].energy == before, "beyond the cutoff");
+    for (int n : {1, 2, 3, 9}) { // the scratch memory suffices, to the last number
+        Environments block(random, std::vector<int>(soap_most_block, n));
+        block.evaluate(soap, 0, soap_most_block);
+        const double last = block.centers.back().energy;
+        block.evaluate(soap, soap_most_block - 1, 1);
+        CHECK(block.centers.back().energy == last, "%d neighbors of each of many centers", n);
+    }
 }
 
 /** exp(-x) i_l(x) by the differential recurrence's closed forms, and across the borders of the algorithms. */
