@@ -19,9 +19,9 @@ from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import write_atomically
 
 IDLE_ROUNDS = 5  # rounds without a new frame, after which nothing is expected of another
-_FACTORS = (0.1, 10.0)
-_LOWER, _RAISE = 0.8, 1.25
-_SOON = 2  # looks: runs that stop sooner say that the threshold is too low
+_FACTORS = (0.01, 10.0)
+_LOWER, _RAISE = 0.6, 1.3
+_SOON = 0.25  # of the steps: where most runs are stopped sooner, frames are too much alike
 
 
 @dataclass(frozen=True)
@@ -208,19 +208,19 @@ class Campaign:
 
     def _explore(self, now):
         """Run all walkers of a round, label what they found, and write the state."""
-        threshold = now.threshold(self.factor)
-        number = now.number
+        number, threshold = now.number, self.factor * now.base
+        bound = self.settings.margin * threshold
         self.journal.write(
             "exploring",
-            f"round {number}: exploring up to {threshold:.3g} {now.uncertainty.unit} (standard deviation of the "
-            f"{now.uncertainty.what}; {self.factor:.2g} times the {self.settings.quantile:.0%} quantile of labeled "
-            "frames that no training saw)",
+            f"round {number}: exploring; a frame is worth a label above {threshold:.3g} {now.uncertainty.unit} "
+            f"(deviation of the {now.uncertainty.what}, {self.factor:.2g} times that of labeled frames that no "
+            f"training saw), and a run is stopped above {bound:.3g}",
             round=number,
             threshold=threshold,
-            factor=self.factor,
+            bound=bound,
         )
         molecule = self.start[0] if self.recipe.molecule else None
-        explorer = Explorer(now.potential, now.uncertainty, threshold, self.settings, molecule)
+        explorer = Explorer(now.potential, now.uncertainty, threshold, bound, self.settings, molecule)
         walks = []
         runs = self.walkers()
         with progress_bar(len(runs), f"round {number}: exploring", self.progress, " runs") as bar:
@@ -237,7 +237,7 @@ class Campaign:
                 walks.append(walk)
                 bar.update()
         picks = self._label_picks(now, walks)
-        self.rounds.append(now.record() | {"picks": picks, "next_factor": self._adapted(walks)})
+        self.rounds.append(now.record() | {"threshold": threshold, "picks": picks, "next_factor": self._adapted(walks)})
         self.save()
 
     def walkers(self):
@@ -253,7 +253,7 @@ class Campaign:
         return Walk.from_bytes(path.read_bytes())
 
     def _beginning(self, walker, seed):
-        """Return where a run begins: where it was in the last round, if that is known ground, else a labeled frame."""
+        """Return where a run begins: where the last ended, if that is known ground now, else at a labeled frame."""
         if self.rounds:
             last = Walk.from_bytes(Round(self, len(self.rounds)).walk_path(walker).read_bytes())
             known = [pick["walker"] for pick in self.rounds[-1]["picks"] if pick["labeled"]]
@@ -290,12 +290,12 @@ class Campaign:
                 self.add(frame, call)
 
     def _adapted(self, walks):
-        """Return the factor of the next round: half of the runs or more shall stop, but not at once."""
+        """Return the factor of the next round: half of the runs shall give a frame, but not all of them at once."""
         stopped = [walk.step for walk in walks if walk.reason != FINISHED]
         factor = self.factor
-        if len(stopped) < len(walks) / 2:
+        if sum(walk.frame is not None for walk in walks) < len(walks) / 2:
             factor *= _LOWER
-        elif np.median(stopped) <= _SOON * self.settings.interval:
+        elif len(stopped) > len(walks) / 2 and np.median(stopped) <= _SOON * self.settings.steps:
             factor *= _RAISE
         return float(np.clip(factor, *_FACTORS))
 

@@ -109,7 +109,7 @@ def _drawn(campaign, path, count):
 
 def _explorer(campaign):
     molecule = campaign.start[0] if campaign.recipe.molecule else None
-    return Explorer(campaign.model.potential, _certain, np.inf, campaign.settings, molecule)
+    return Explorer(campaign.model.potential, _certain, np.inf, np.inf, campaign.settings, molecule)
 
 
 def _certain(*_):

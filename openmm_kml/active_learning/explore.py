@@ -33,13 +33,13 @@ class Walk:
     Attributes
     ----------
     reason : str
-        ``uncertain``: stopped above the threshold; ``finished``: all steps done; ``unstable``: the guard stopped it.
+        ``uncertain``: stopped above the bound; ``finished``: all steps done; ``unstable``: left physics.
     text : str
         In words.
     step : int
         The last one.
     frame : Structure, optional
-        To be labeled: where it was uncertain, or, of an unstable run, the most uncertain frame before.
+        To be labeled: where it was stopped, or the most uncertain frame before.
     end : Structure, optional
         Where the next run may begin.
     uncertainty : float
@@ -80,7 +80,7 @@ def _structure(content):
 
 
 class Explorer:
-    """Runs dynamics under one model until its uncertainty crosses a threshold.
+    """Runs dynamics under one model until its uncertainty crosses a bound.
 
     Parameters
     ----------
@@ -88,14 +88,18 @@ class Explorer:
     uncertainty : callable
         As in `openmm_kml.active_learning.uncertainty`.
     threshold : float
-        In the unit of the uncertainty; infinity never stops.
+        Above it, the most uncertain frame of a run that was not stopped is worth a label; in the unit of the
+        uncertainty.
+    bound : float
+        Above it, a run is stopped; infinity never stops.
     settings : openmm_kml.active_learning.settings.Settings
     molecule : Structure, optional
         Of a model of one molecule: the geometry whose bonds the guard watches.
     """
 
-    def __init__(self, potential, uncertainty, threshold, settings, molecule=None):
-        self._potential, self._uncertainty, self._threshold = potential, uncertainty, threshold
+    def __init__(self, potential, uncertainty, threshold, bound, settings, molecule=None):
+        self._potential, self._uncertainty = potential, uncertainty
+        self._threshold, self._bound = threshold, bound
         self._settings = settings
         self._molecule = None if molecule is None else start_of_atoms(_atoms(molecule))
 
@@ -126,13 +130,13 @@ class Explorer:
             if keep is not None:
                 keep(now)
             last = now
-            if value > self._threshold:
-                text = f"uncertain at step {step}: {value:.3g} above {self._threshold:.3g} {self._uncertainty.unit}"
+            if value > self._bound:
+                text = f"stopped at step {step}: {value:.3g} above {self._bound:.3g} {self._uncertainty.unit}"
                 return Walk(UNCERTAIN, text, step, now, now, value, looks)
             best = max(best, (value, now), key=lambda pair: pair[0])
             if step >= self._settings.steps:
-                text = f"certain in {step} steps: at most {best[0]:.3g} {self._uncertainty.unit}"
-                return Walk(FINISHED, text, step, None, last, best[0], looks)
+                text = f"ran {step} steps, uncertain by at most {best[0]:.3g} {self._uncertainty.unit}"
+                return Walk(FINISHED, text, step, best[1] if best[0] > self._threshold else None, last, best[0], looks)
 
     def _start(self, frame):
         if self._molecule is not None:

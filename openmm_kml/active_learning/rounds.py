@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import StructureSet
 from openmm_kml.weights import to_bytes, write_atomically
 
-GROWTH = 1.5  # hyperparameters are chosen anew when the training frames have become so many times more
+GROWTH = 1.2  # hyperparameters are chosen anew when the training frames have become so many times more
 
 
 class Round:
@@ -66,13 +67,13 @@ class Round:
             errors=errors,
         )
 
-    def threshold(self, factor):
-        """Return the uncertainty above which a frame is labeled."""
+    @cached_property
+    def base(self):
+        """A high quantile of the uncertainties of the labeled frames that no training saw."""
         values = [score(self.uncertainty, frame) for frame in self._held]
         values = [value for value in values if np.isfinite(value)]
         base = np.quantile(values, self._campaign.settings.quantile) if values else 0.0
-        self._threshold = float(max(factor * base, np.finfo(float).tiny))
-        return self._threshold
+        return float(max(base, np.finfo(float).tiny))
 
     def force_error(self, frame):
         """Return the mean absolute error of the model's force components on a labeled frame, eV/Å."""
@@ -85,7 +86,6 @@ class Round:
             "calls": self._campaign.calls,
             **self._counts,
             "errors": self.errors,
-            "threshold": self._threshold,
             "chosen": self.chosen,
         }
 
@@ -93,6 +93,10 @@ class Round:
         """Write the weight files; return the hyperparameters and on how many frames they were chosen."""
         campaign = self._campaign
         before = campaign.rounds[-1]["chosen"] if campaign.rounds else None
+        if before is not None and not any(pick["labeled"] for pick in campaign.rounds[-1]["picks"]):
+            for path in Round(campaign, self.number - 1).directory.glob("*.safetensors"):
+                write_atomically(self.directory / path.name, path.read_bytes())
+            return before
         fresh = before is None or before["hyperparameters"] is None or len(train) >= GROWTH * before["on"]
         weights, found = campaign.recipe.fit(train, held, None if fresh else before["hyperparameters"])
         record = {"round": self.number, "reference_calls": campaign.calls}

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 UNCERTAINTIES = ("auto", "model", "committee")
 _INTERVAL = 20  # steps between two looks
-_POSITIVE = ("timestep", "friction", "factor", "max_force", "rattle", "target")
+_POSITIVE = ("timestep", "friction", "factor", "margin", "max_force", "rattle", "target")
 _COUNTS = ("budget", "walkers", "steps", "interval", "initial", "every")
 
 
@@ -35,8 +35,10 @@ class Settings:
         ``model``: of the model's own posterior; ``committee``: of models trained on parts of the frames; ``auto``: the
         first where the models have it.
     quantile, factor : float
-        A frame is labeled when its uncertainty is above `factor` times this quantile of the uncertainties of the
-        labeled frames that no training sees. The factor is where the adaptation begins.
+        The most uncertain frame of a run is worth a label when it is above `factor` times this quantile of the
+        uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins.
+    margin : float
+        A run is stopped when it is so many times above that.
     every : int
         Every so many-th labeled frame is kept from the training.
     initial : int
@@ -52,7 +54,7 @@ class Settings:
 
     temperatures: tuple = (300.0,)
     walkers: int = 4
-    steps: int = 2000
+    steps: int = 1000
     interval: int = _INTERVAL
     timestep: float = 0.5
     friction: float = 5.0
@@ -61,7 +63,8 @@ class Settings:
     target: float | None = None
     uncertainty: str = "auto"
     quantile: float = 0.9
-    factor: float = 1.0
+    factor: float = 0.25
+    margin: float = 2.0
     every: int = 5
     initial: int = 10
     rattle: float = 0.05
@@ -83,6 +86,8 @@ class Settings:
             least = 2 if name in ("every", "initial") else 1
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; {getattr(self, name)!r} was given")
+        if self.margin < 1:
+            raise ValueError(f"margin must be at least 1, to stop a run above what is labeled; {self.margin} was given")
         if not 0 < self.quantile <= 1:
             raise ValueError(f"quantile must be above 0 and at most 1; {self.quantile!r} was given")
         if self.timestep > 10:

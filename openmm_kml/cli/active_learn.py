@@ -57,7 +57,7 @@ def add_parser(subparsers):
     group = parser.add_argument_group("the exploration")
     group.add_argument("--temperatures", type=_floats, metavar="K,K,…", help="default: 300")
     group.add_argument("--walkers", type=positive_int, metavar="N", help="runs at each temperature, each round (4)")
-    group.add_argument("--steps", type=positive_int, metavar="N", help="of each run, at most (2000)")
+    group.add_argument("--steps", type=positive_int, metavar="N", help="of each run, at most (1000)")
     group.add_argument("--interval", type=positive_int, metavar="N", help="steps between two looks (20)")
     group.add_argument("--timestep", type=positive_float, metavar="FS", help="femtoseconds (0.5)")
     group.add_argument("--friction", type=positive_float, metavar="G", help="1/ps (5)")
@@ -70,7 +70,8 @@ def add_parser(subparsers):
         help="of the model's posterior, or of three models trained on parts (default: the first where there is one)",
     )
     group.add_argument("--quantile", type=positive_float, metavar="Q", help="of labeled frames kept apart (0.9)")
-    group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (1)")
+    group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (0.25)")
+    group.add_argument("--margin", type=positive_float, metavar="X", help="times it: where runs are stopped (2)")
     group.add_argument("--every", type=positive_int, metavar="N", help="keep every Nth labeled frame apart (5)")
     group.add_argument("--initial", type=positive_int, metavar="N", help="start frames, shifted copies included (10)")
     group.add_argument("--rattle", type=positive_float, metavar="A", help="deviation of these shifts, Å (0.05)")
