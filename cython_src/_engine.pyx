@@ -104,6 +104,9 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         bint is_center(int)
         const SoapInfo& info()
 
+    cppclass MoleculeRepulsion:
+        void add(long, const double*, double*, double*, double*)
+
     cppclass MemberTables:
         int n_members
         double force_scale, force_floor
@@ -175,6 +178,7 @@ cdef extern from "kml/potential.h" nogil:
         vector[int] species
         double one_body
         vector[GDML] terms
+        MoleculeRepulsion repulsion
         const InstructionSet* instructions
         LocalModel local
         bint is_local()
@@ -260,6 +264,7 @@ cdef Failure evaluate_stack(Potential* potential, Workspace* work, long geometri
         failure = add_term(&potential.terms[k], work, geometries, positions, n_threads, energies, forces, virials)
         if failure.reason != NONE:
             return failure
+    potential.repulsion.add(geometries, positions, energies, forces, virials)
     return check_results(geometries, n_atoms, energies, forces, virials)
 
 

@@ -142,6 +142,7 @@ class RepulsionTerm:
     ----------
     switch : ndarray of shape (pairs, 2), Å
         For each unordered pair of elements, the distances where the switch begins to fall and where it reaches zero.
+        The elements of a model of one molecule are its distinct ones, ascending.
     """
 
     switch: np.ndarray

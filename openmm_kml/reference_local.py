@@ -40,7 +40,7 @@ def add_local_terms(weights, positions, numbers, cell, pbc, sums):
         if isinstance(term, Spline2Term):
             _add_spline2(term, species, len(weights.elements), neighbors, sums)
         elif isinstance(term, RepulsionTerm):
-            _add_repulsion(term, weights.elements, species, neighbors, sums)
+            add_repulsion(term, weights.elements, species, neighbors, sums)
         elif isinstance(term, SoapTerm):
             add_soap(term, species, neighbors, sums)
         else:
@@ -88,7 +88,8 @@ def _add_spline2(term, species, n_elements, neighbors, sums):
     sums.add_distances(i, j, vector, r, 0.5 * df)
 
 
-def _add_repulsion(term, elements, species, neighbors, sums):
+def add_repulsion(term, elements, species, neighbors, sums):
+    """Add a `repulsion` term to `sums`; `species` are the atoms' places among the elements."""
     i, j, _, vector, r = neighbors
     r1, r2 = term.switch[pair_number(species[i], species[j], len(elements))].T
     inside = r < r2

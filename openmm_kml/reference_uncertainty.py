@@ -116,6 +116,8 @@ def raw_gdml(weights, positions):
     variance, forces = 0.0, np.zeros(positions.shape)
     gradient = np.zeros_like(forces)
     for term in weights.terms:
+        if term.kind == "repulsion":  # has no uncertainty
+            continue
         prior, prior_slope, prior_forces = _gdml_prior(term, positions)
         explained, explained_forces, half_slope = 0.0, np.zeros_like(forces), np.zeros_like(forces)
         for row in _explained_rows(term):
@@ -136,7 +138,8 @@ def _explained_rows(term):
     n_points = term.explained_descriptor_coefficients.shape[1]
     points = term.training_descriptors[:n_points]
     for r, coefficients in enumerate(term.explained_descriptor_coefficients):
-        energies = None if term.energy_coefficients is None else term.explained_energy_coefficients[r]
+        energies = term.explained_energy_coefficients
+        energies = None if energies is None else energies[r]
         yield replace(
             term,
             energy_offset=0.0,

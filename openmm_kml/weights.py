@@ -83,7 +83,7 @@ class GDMLTerm:
         What the first N' training points explain of the prior variance: the variance of the energy is prior_variance
         Σ_π f(s |x - πx|) - Σ_r E_r², E_r being the energy with row r as coefficients and without the offset.
     explained_energy_coefficients : ndarray of shape (R, N'), eV, optional
-        Given with `explained_descriptor_coefficients`, exactly when there are `energy_coefficients`.
+        Beside `explained_descriptor_coefficients`.
     prior_variance : float, eV², optional
         Given with `explained_descriptor_coefficients`.
     """
@@ -540,6 +540,10 @@ def _checked(weights):
     if not isinstance(weights.provenance, dict):
         raise WeightFileError("provenance must be a JSON object")
     terms = tuple(_checked_term(f"terms[{k}]", term, species, elements) for k, term in enumerate(weights.terms))
+    if species is not None and terms[0].kind != GDMLTerm.kind:
+        raise WeightFileError(
+            f"terms[0].kind is {terms[0].kind!r}; the first term of a document with species is 'gdml'"
+        )
     atom_energies = {int(z): float(e) for z, e in sorted(weights.atom_energies.items())}
     baseline = _checked_baseline(weights.baseline)
     uncertainty = checked_uncertainty(weights.uncertainty, terms, elements)
@@ -556,6 +560,8 @@ def _checked_numbers(name, values, least, most):
 def _checked_term(where, term, species, elements):
     if term.kind == GDMLTerm.kind and species is not None:
         return _checked_gdml(where, term, species)
+    if term.kind == RepulsionTerm.kind and species is not None:
+        return checked_local(where, term, len(np.unique(species)))
     if term.kind != GDMLTerm.kind and elements is not None:
         return checked_local(where, term, len(elements))
     needed = "species" if term.kind == GDMLTerm.kind else "elements"
@@ -607,10 +613,6 @@ def _checked_explained(where, term, n_train, n_pairs):
                 f"{where} has explained_energy_coefficients or prior_variance, but no explained_descriptor_coefficients"
             )
         return {}
-    if (energies is None) != (term.energy_coefficients is None):
-        raise WeightFileError(
-            f"{where} must have explained_energy_coefficients exactly when it has energy_coefficients"
-        )
     descriptors = checked_array(where, "explained_descriptor_coefficients", descriptors, 3)
     n_rows, n_points, _ = descriptors.shape
     arrays = {"explained_descriptor_coefficients": (descriptors, (n_rows, n_points, n_pairs))}

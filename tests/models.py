@@ -10,7 +10,7 @@ import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.weights import GDMLTerm, Uncertainty, Weights
+from openmm_kml.weights import GDMLTerm, RepulsionTerm, Uncertainty, Weights
 
 ETHANOL_SPECIES = (6, 6, 8, 1, 1, 1, 1, 1, 1)
 ETHANOL_GENERATORS = ((0, 1, 2, 4, 3, 5, 6, 7, 8), (0, 1, 2, 3, 4, 6, 7, 5, 8))
@@ -107,6 +107,19 @@ def two_term_weights():
 
 
 MODELS["two-terms"] = two_term_weights()
+
+
+def repelled(weights, terms=1, seed=5):
+    """Return a model of a molecule with `repulsion` terms that its geometries feel."""
+    rng = np.random.default_rng(seed)
+    n = len(np.unique(weights.species))
+    switches = rng.uniform(0.9, 1.2, (terms, n * (n + 1) // 2))
+    added = [RepulsionTerm(np.stack([first, first + rng.uniform(0.4, 0.8, len(first))], axis=1)) for first in switches]
+    return replace(weights, terms=(*weights.terms, *added))
+
+
+MODELS["ethanol-repulsion"] = repelled(MODELS["ethanol-matern52-energies-weighted"])
+MODELS["two-terms-two-repulsions"] = repelled(MODELS["two-terms"], 2)
 
 
 def uncertain_molecule(weights, n_explained=4, n_points=None, seed=22, **scales):

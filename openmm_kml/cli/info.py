@@ -13,7 +13,7 @@ from openmm_kml.cli.common import (
     section,
     write_json,
 )
-from openmm_kml.cli.info_nbody import info_of_local
+from openmm_kml.cli.info_nbody import describe_repulsion, info_of_local, print_repulsion
 
 
 def add_parser(subparsers):
@@ -64,6 +64,8 @@ def _describe(term, species):
 
     from openmm_kml.training.permutations import describe_group
 
+    if term.kind == "repulsion":
+        return describe_repulsion(term, np.unique(species))
     weighted = not np.all(term.descriptor_weights == 1.0)
     return {
         "kind": term.kind,
@@ -85,6 +87,9 @@ def _print(report):
     print(f"{report['file']}  ({report['bytes'] / 1e3:.0f} kB)")
     print(f"  molecule        {report['formula']}: {' '.join(report['atoms'])}")
     for term in report["terms"]:
+        if term["kind"] == "repulsion":
+            print_repulsion(term)
+            continue
         print(f"  term            {term['kind']}, {term['n_training_points']} training points")
         print(f"  descriptor      {term['n_descriptors']} entries r^-p with p = {term['power']:g}")
         print(f"  kernel          {term['kernel']}, length scale {term['length_scale']:g} Å^-{term['power']:g}")

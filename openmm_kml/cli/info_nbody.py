@@ -52,17 +52,23 @@ def _describe_all(weights):
 
 
 def _describe(term, elements):
-    from openmm_kml.elements import symbol
     from openmm_kml.local_terms import RepulsionTerm, Spline3Term
 
     if isinstance(term, RepulsionTerm):
-        pairs = [f"{symbol(a)}-{symbol(b)}" for k, a in enumerate(elements) for b in elements[k:]]
-        return {"kind": term.kind, "switch": dict(zip(pairs, term.switch.tolist(), strict=True))}
+        return describe_repulsion(term, elements)
     common = {name: getattr(term, name) for name in ("kind", "start", "cutoff", "n_intervals", "spacing")}
     common["n_coefficients"] = term.coefficients.size
     if isinstance(term, Spline3Term):
         common |= {name: getattr(term, name) for name in ("compact", "taper_start", "taper_width", "spacing_far")}
     return common
+
+
+def describe_repulsion(term, elements):
+    """Return a `repulsion` term as names and numbers; `elements` in the order of its pairs."""
+    from openmm_kml.elements import symbol
+
+    pairs = [f"{symbol(a)}-{symbol(b)}" for k, a in enumerate(elements) for b in elements[k:]]
+    return {"kind": term.kind, "switch": dict(zip(pairs, term.switch.tolist(), strict=True))}
 
 
 def _pair_table(weights):
@@ -87,8 +93,7 @@ def _print(report):
     print("  one body        " + ", ".join(f"{name} {e:.6f}" for name, e in report["atom_energies"].items()) + " eV")
     for term in report["terms"]:
         if term["kind"] == "repulsion":
-            switch = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in term["switch"].items())
-            print(f"  repulsion       ZBL, switched off over {switch} Å")
+            print_repulsion(term)
             continue
         if term["kind"] == "soap":
             _print_soap(term)
@@ -109,6 +114,11 @@ def _print(report):
         [[f"  {columns[0][0]}", *(name for name, _ in columns[1:])]]
         + [[f"  {columns[0][1][row]}", *(values[row] for _, values in columns[1:])] for row in range(len(table["r"]))]
     )
+
+
+def print_repulsion(term):
+    switch = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in term["switch"].items())
+    print(f"  repulsion       ZBL, switched off over {switch} Å")
 
 
 def _print_soap(term):

@@ -106,7 +106,7 @@ def _test_local(args, potential):
 def _has_no_zero(weights):
     """Return whether a model was trained on forces of a set without energies."""
     return not weights.atom_energies and all(
-        term.energy_coefficients is None and term.energy_offset == 0.0 for term in weights.terms
+        term.energy_coefficients is None and term.energy_offset == 0.0 for term in weights.terms if term.kind == "gdml"
     )
 
 

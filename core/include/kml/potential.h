@@ -5,6 +5,7 @@
 #include "kml/gdml.h"
 #include "kml/local_evaluation.h"
 #include "kml/local_model.h"
+#include "kml/molecule_repulsion.h"
 
 #include <cstddef>
 #include <vector>
@@ -15,6 +16,7 @@ struct kml_potential {
     std::vector<int> species;
     double one_body = 0; // Σ e0, eV
     std::vector<kml::GDML> terms;
+    kml::MoleculeRepulsion repulsion; // after the terms: they find coincident atoms
     // A model of any structure; empty otherwise:
     kml::LocalModel local;
 

@@ -29,7 +29,7 @@ struct GDMLTerm {
     size_t n_explained = 0, n_explained_points = 0;        // R, N'
     double prior_variance = 0;                             // eV²
     std::vector<double> explained_descriptor_coefficients; // (R, N', D), eV Å^-p
-    std::vector<double> explained_energy_coefficients;     // (R, N'), eV; empty exactly when energy_coefficients are
+    std::vector<double> explained_energy_coefficients;     // (R, N'), eV; empty without
 };
 
 /** A `spline2` term as the file holds it. */
@@ -96,7 +96,7 @@ struct Uncertainty {
     std::vector<double> atom_energies;         // (S, elements), eV; empty for a model of one molecule
 };
 
-/** Either `species` (with gdml terms) or `elements` (with local terms) is empty. */
+/** Either `species` (with gdml terms and repulsion) or `elements` (with local terms) is empty. */
 struct WeightFile {
     std::vector<int> species, elements;
     std::map<int, double> atom_energies; // eV
@@ -106,6 +106,9 @@ struct WeightFile {
     std::vector<RepulsionTerm> repulsion;
     std::vector<SoapTerm> soap;
     Uncertainty uncertainty;
+
+    /** The elements of a molecule, ascending, no number twice: those between which its repulsion is. */
+    std::vector<int> distinct_species() const;
 };
 
 /** The bytes are not a valid weight file; what() names the field. */

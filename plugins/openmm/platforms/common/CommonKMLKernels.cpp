@@ -1,4 +1,5 @@
 #include "CommonKMLKernels.h"
+#include "kml/molecule_repulsion.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ComputeForceInfo.h"
 #include "openmm/common/ContextSelector.h"
@@ -67,9 +68,11 @@ void CommonCalcKMLForceKernel::prepareMolecule(const kml::WeightFile& file, bool
         auto found = file.atom_energies.find(number);
         result.constantEnergy += found == file.atom_energies.end() ? 0.0 : found->second;
     }
+    vector<kml::Repulsion> repulsion = kml::MoleculeRepulsion(file).by_atoms();
     for (const kml::GDMLTerm& term : file.terms) {
         result.terms.push_back(
-            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), 1, hasDerivative));
+            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), repulsion, 1, hasDerivative));
+        repulsion.clear(); // it is the molecule's, not the term's: the first brings it along
         result.constantEnergy += term.energy_offset + result.terms.back()->getEnergyShift();
     }
 }
