@@ -49,7 +49,7 @@ class Recipe:
                     "periodic in all directions, or free structures"
                 )
 
-    def fit(self, train, validation, hyperparameters=None):
+    def fit(self, train, validation, hyperparameters=None, members=True):
         """Return the weights of a model and its hyperparameters.
 
         Parameters
@@ -58,6 +58,8 @@ class Recipe:
             With labels.
         hyperparameters : dict, optional
             Those of an earlier training, kept; chosen anew without.
+        members : bool
+            Whether the model shall know its own uncertainty, where its trainer lets one choose.
 
         Returns
         -------
@@ -66,6 +68,8 @@ class Recipe:
             Plain JSON.
         """
         options = self.options if hyperparameters is None else replace(self.options, **hyperparameters)
+        if not members and hasattr(options, "members"):
+            options = replace(options, members=0)
         if self.kind == "gdml":
             from openmm_kml.training import fit_gdml
 

@@ -109,7 +109,7 @@ class Round:
         committee = wanted == "committee" or not has_uncertainty(potential)
         if committee:
             for member, part in enumerate(committee_parts(train), 1):
-                self._write(f"member-{member}", campaign.recipe.fit(part, held, found)[0])
+                self._write(f"member-{member}", campaign.recipe.fit(part, held, found, members=False)[0])
         on = len(train) if fresh else before["on"]
         return {"hyperparameters": found, "on": on, "committee": committee}
 

@@ -63,11 +63,11 @@ class Settings:
     target: float | None = None
     uncertainty: str = "auto"
     quantile: float = 0.9
-    factor: float = 0.25
+    factor: float = 0.5
     margin: float = 2.0
     every: int = 5
     initial: int = 10
-    rattle: float = 0.05
+    rattle: float = 0.02
     max_force: float = 50.0
     seed: int = 0
     platform: str = "Reference"

@@ -70,11 +70,11 @@ def add_parser(subparsers):
         help="of the model's posterior, or of three models trained on parts (default: the first where there is one)",
     )
     group.add_argument("--quantile", type=positive_float, metavar="Q", help="of labeled frames kept apart (0.9)")
-    group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (0.25)")
+    group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (0.5)")
     group.add_argument("--margin", type=positive_float, metavar="X", help="times it: where runs are stopped (2)")
     group.add_argument("--every", type=positive_int, metavar="N", help="keep every Nth labeled frame apart (5)")
     group.add_argument("--initial", type=positive_int, metavar="N", help="start frames, shifted copies included (10)")
-    group.add_argument("--rattle", type=positive_float, metavar="A", help="deviation of these shifts, Å (0.05)")
+    group.add_argument("--rattle", type=positive_float, metavar="A", help="deviation of these shifts, Å (0.02)")
     group.add_argument("--max-force", type=positive_float, metavar="F", help="eV/Å: labels above are left out (50)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no log on the screen")
     add_options_of_the_kind(parser, {"nbody": _add_seed})

@@ -6,6 +6,8 @@ import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import descriptor, pair_indices, permuted_pairs
 from openmm_kml.errors import DataError
+from openmm_kml.potential import symbols
+from openmm_kml.selection.terms import plain_term
 from openmm_kml.structures import StructureSet
 
 LARGEST_MOLECULE = 60  # atoms; of more, a list of all distances says less than environments
@@ -25,7 +27,7 @@ def frame_distances(pool, start=(), weights=None, progress=False):
     """
     frames = list(chain(pool, start))
     if weights is not None and weights.species is not None:
-        return PermutedDistances(_in_order(frames, weights.species), len(pool), weights.terms[0])
+        return PermutedDistances(_in_order(frames, weights.species), len(pool), _first_gdml(weights))
     one_molecule = all(not frame.pbc.any() and frame.formula == frames[0].formula for frame in frames)
     if one_molecule and 2 <= len(frames[0]) <= LARGEST_MOLECULE:
         rows = sorted_inverse_distances(frames)
@@ -118,11 +120,13 @@ def averaged_spectra(frames, weights=None, progress=False):
 
 def _spectrum_terms(frames, weights):
     if weights is not None:
-        terms = [term for term in weights.terms if term.kind == "soap"]
+        terms = [plain_term(term) for term in weights.terms if term.kind == "soap"]
         if terms:
-            missing = set(StructureSet(frames).elements) - set(map(int, weights.elements))
+            missing = set(StructureSet(frames).elements.tolist()) - set(map(int, weights.elements))
             if missing:
-                raise DataError(f"the model does not know the elements {sorted(missing)} (atomic numbers) of the pool")
+                raise DataError(
+                    f"the model does not know {symbols(sorted(missing))}, which the pool has; select without the model"
+                )
             return weights.elements, terms
     from openmm_kml.training.soap import SoapOptions
     from openmm_kml.training.soap.descriptors import make_descriptors
@@ -131,6 +135,10 @@ def _spectrum_terms(frames, weights):
     descriptors, _ = make_descriptors(structures, SoapOptions(n_max=6, l_max=4, progress=False))
     blank = [one.term(1.0, np.zeros((1, one.dimension)), np.zeros(1)) for one in descriptors]
     return tuple(int(z) for z in structures.elements), blank
+
+
+def _first_gdml(weights):
+    return next(term for term in weights.terms if term.kind == "gdml")
 
 
 def _in_order(frames, species):

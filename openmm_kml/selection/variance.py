@@ -11,7 +11,7 @@ from openmm_kml.active_learning.uncertainty import check_uncertainty
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.potential import KernelPotential
-from openmm_kml.reference_uncertainty import member
+from openmm_kml.selection.terms import member_weights
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import to_bytes
 
@@ -122,7 +122,7 @@ def member_covariance(potential, frames, deviations, progress=False):
     energies = np.empty((weights.uncertainty.members, len(frames)))
     with progress_bar(len(energies), "members of the posterior", progress, " members") as bar:
         for s, row in enumerate(energies):
-            one = KernelPotential.from_bytes(to_bytes(member(weights, s)))
+            one = KernelPotential.from_bytes(to_bytes(member_weights(weights, s)))
             row[:] = [one.evaluate(*_arguments(frame)).energy / len(frame) for frame in frames]
             bar.update()
     energies *= weights.uncertainty.energy_scale
@@ -138,7 +138,7 @@ def member_covariance(potential, frames, deviations, progress=False):
 
 def prior_covariance(potential, frames, deviations):
     """Return posterior deviations times prior correlations of a molecule's energies, as a function of a place."""
-    term = potential.weights.terms[0]
+    term = next(term for term in potential.weights.terms if term.kind == "gdml")
     x = descriptor(np.array([frame.positions for frame in frames]), term.power, term.descriptor_weights)
     index, kernel = permuted_pairs(term.permutations), KERNELS[term.kernel]
     scale = kernel.scale(term.length_scale)
