@@ -125,8 +125,7 @@ WeightFile read_document(const std::string& text, Tensors& tensors) {
         read_term(k, where, kind, terms[k], file, tensors);
     }
     if (!file.species.empty() && terms[0]["kind"] != "gdml")
-        fail("terms[0].kind is " + shown(terms[0]["kind"]) +
-             "; the first term of a document with species is 'gdml'");
+        fail("terms[0].kind is " + shown(terms[0]["kind"]) + "; the first term of a document with species is 'gdml'");
     read_uncertainty(document, tensors, file);
     for (const auto& item : tensors.named)
         if (!item.second.used)

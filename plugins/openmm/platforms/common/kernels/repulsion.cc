@@ -1,6 +1,6 @@
 /**
- * Screened nuclear repulsion of a pair, and the smooth step, in OpenMM's common dialect: put before the sources that use
- * them.
+ * Screened nuclear repulsion of a pair, and the smooth step, in OpenMM's common dialect: put before the sources that
+ * use them.
  *
  * Defined by the host: KREAL, KREAL4, NUM_REPULSION.
  */
