@@ -13,8 +13,8 @@ OUTER, INNER = 0.95, 0.65
 def molecule_repulsion(numbers, positions):
     """Return the `RepulsionTerm` of a molecule; it is zero for all frames given.
 
-    For each pair of elements the switch begins at `INNER` and ends at `OUTER` times the shortest distance of the frames,
-    or times the sum of the covalent radii where the molecule has no such pair.
+    For each pair of elements the switch begins at `INNER` and ends at `OUTER` times the shortest distance of the
+    frames, or times the sum of the covalent radii where the molecule has no such pair.
 
     Parameters
     ----------
