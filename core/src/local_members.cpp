@@ -8,7 +8,7 @@ namespace kml {
 
 void LocalEvaluation::reserve_members(const LocalModel& model, size_t n_lanes) {
     const Members& members = model.members.members;
-    const size_t width = size_t(members.width), rows = size_t(members.n_rows);
+    const size_t width = size_t(members.width);
     member_sums.resize(size_t(list.n_chunks()) * width);
     variance.resize(size_t(list.n_atoms));
     weights.resize(width);
@@ -16,8 +16,8 @@ void LocalEvaluation::reserve_members(const LocalModel& model, size_t n_lanes) {
         Lane& lane = lanes[t];
         lane.member_energies.resize(size_t(NeighborList::chunk_atoms) * width);
         lane.member_weights.resize(size_t(members.n_weights)); // zeros, and zeros again after each use
-        lane.low.resize(rows), lane.end.resize(rows), lane.cells.resize(3 * rows);
-        lane.segments.resize(rows + size_t(model.terms.n_elements * members.n_two_body) + 1);
+        lane.ranges.resize(size_t(members.n_ranges));
+        lane.segments.resize(size_t(members.n_segments));
     }
 }
 
@@ -26,10 +26,10 @@ void LocalEvaluation::add_members(const LocalModel& model, int number, long i, c
                                   int n_sides) noexcept {
     Lane& lane = lanes[size_t(number)];
     const Members& members = model.members.members;
-    MemberMemory memory = {lane.member_weights.data(), lane.low.data(), lane.end.data(), lane.cells.data(),
-                           lane.segments.data()};
+    MemberMemory memory = {lane.member_weights.data(), lane.ranges.data(), lane.segments.data()};
     double* energies = lane.member_energies.data() + size_t(i % NeighborList::chunk_atoms) * size_t(members.width);
-    model.members.function(model.terms, members, element[size_t(i)], near, n_sides, lane.scratch.data(), memory, energies);
+    model.members.function(model.terms, members, element[size_t(i)], near, n_sides, lane.scratch.data(), memory,
+                           energies);
 }
 
 /** Sum the members' energies over the atoms of a chunk, and their squares over the members. */

@@ -64,7 +64,7 @@ MemberSegment* weigh_pairs(const LocalTerms& terms, const MemberPairs& pairs, in
     constexpr double round = 6755399441055744.0;
     const Grid& grid = pairs.grid;
     const R start = broadcast<L>(grid.start), last = broadcast<L>(double(grid.n)), zero = {};
-    const long row = grid.n + 4;
+    const long row = pairs.row;
     weights += pairs.first;
     for (int k = 0; k < neighbors.n; k += L) {
         const R r = square_root<L>(load<L>(neighbors.square + k));
@@ -82,9 +82,19 @@ MemberSegment* weigh_pairs(const LocalTerms& terms, const MemberPairs& pairs, in
             if (below[l] < 0) // along the tangent
                 KML_UNROLL for (int p = 0; p < 4 / L; ++p) w[p] += below[l] * d[p];
             const int other = terms.n_elements == 1 ? 0 : neighbors.element[k + l];
-            double* place = weights + other * row + interval[l];
+            // Each lane has a sum of its own: neighbors of one shell would wait for each other.
+            double* place = weights + (l * terms.n_elements + other) * row + interval[l];
             KML_UNROLL for (int p = 0; p < 4 / L; ++p) add_unaligned(place + p * L, factor[l] * w[p]);
         }
+    }
+    const long size = terms.n_elements * row; // a multiple of L
+    for (long k = 0; k < size; k += L) {
+        R sum = load<L>(weights + k);
+        KML_UNROLL for (int l = 1; l < L; ++l) {
+            sum += load<L>(weights + l * size + k);
+            store<L>(weights + l * size + k, zero);
+        }
+        store<L>(weights + k, sum);
     }
     for (int other = 0; other < terms.n_elements; ++other, ++segment) {
         segment->weights = weights + other * row;
@@ -94,19 +104,25 @@ MemberSegment* weigh_pairs(const LocalTerms& terms, const MemberPairs& pairs, in
     return segment;
 }
 
-/** Cells are pairs of intervals of two sides; those that were touched, and what of the far axis. */
-struct Cells {
+/** What a `spline3` term's weights need besides. */
+struct Rows {
     const MemberTriples& triples;
     const LocalTerms& terms;
-    int *low, *end, *touched;
     double* weights;
-    int n = 0;
+    MemberRange* ranges; // by pair of neighbors and interval of the first one's distance
 };
 
+KML_INLINE void widen(MemberRange& range, int second, int second_end, int far, int far_end) {
+    const bool fresh = range.far_end == 0;
+    range.second = fresh || second < range.second ? second : range.second;
+    range.second_end = fresh || second_end > range.second_end ? second_end : range.second_end;
+    range.far = fresh || far < range.far ? far : range.far;
+    range.far_end = fresh || far_end > range.far_end ? far_end : range.far_end;
+}
+
 /** Add the weights of the waiting triples' coefficients; as evaluate_triples(). */
-void weigh_waiting(Cells& cells, const Sides& sides, Triples& waiting) {
-    const ThreeBody& term = *cells.triples.term;
-    const int K = term.near.n;
+void weigh_waiting(const Rows& rows, const Sides& sides, Triples& waiting) {
+    const ThreeBody& term = *rows.triples.term;
     for (int m = waiting.n; m % L; ++m)
         waiting.x[m] = waiting.y[m] = waiting.z[m] = 0;
     for (int m = 0; m < waiting.n; m += L) {
@@ -118,7 +134,7 @@ void weigh_waiting(Cells& cells, const Sides& sides, Triples& waiting) {
         if (!(r > term.taper_start && r < term.cutoff_far))
             continue;
         int j = waiting.j[m], k = waiting.k[m];
-        // Equal neighbors have a symmetric function: half of the cells serve.
+        // Equal neighbors have a symmetric function: half of the pairs of intervals serve.
         if (sides.element[j] == sides.element[k] && sides.prepared[j].interval > sides.prepared[k].interval) {
             const int other = j;
             j = k, k = other;
@@ -133,16 +149,10 @@ void weigh_waiting(Cells& cells, const Sides& sides, Triples& waiting) {
             const double taper = smooth_step(r, term.taper_start, term.taper_width, slope);
             KML_UNROLL for (int p = 0; p < 4 / L; ++p) w[p] *= taper;
         }
-        const long pair = pair_of(sides.element[j], sides.element[k], cells.terms.n_elements);
-        const long cell = (pair * K + first.interval) * K + second.interval;
-        if (cells.end[cell] == 0) {
-            cells.touched[cells.n++] = int(cell);
-            cells.low[cell] = far;
-        }
-        cells.low[cell] = far < cells.low[cell] ? far : cells.low[cell];
-        cells.end[cell] = far + 4 > cells.end[cell] ? far + 4 : cells.end[cell];
+        const long pair = pair_of(sides.element[j], sides.element[k], rows.terms.n_elements);
+        widen(rows.ranges[pair * term.near.n + first.interval], second.interval, second.interval + 4, far, far + 4);
         double* start =
-            cells.weights + pair * term.block + first.interval * term.plane + second.interval * term.row + far;
+            rows.weights + pair * term.block + first.interval * term.plane + second.interval * term.row + far;
         KML_UNROLL for (int b = 0; b < 4; ++b) {
             R wb[4 / L];
             KML_UNROLL for (int p = 0; p < 4 / L; ++p) wb[p] = second.weights[b] * w[p];
@@ -153,9 +163,9 @@ void weigh_waiting(Cells& cells, const Sides& sides, Triples& waiting) {
     waiting.n = 0;
 }
 
-/** Weights of the coefficients of all triples, by cells. */
-void weigh_triples(Cells& cells, Sides& sides) {
-    const ThreeBody& term = *cells.triples.term;
+/** Weights of the coefficients of all triples. */
+void weigh_triples(const Rows& rows, Sides& sides) {
+    const ThreeBody& term = *rows.triples.term;
     int n = 0;
     for (int s = 0; s < sides.n; ++s)
         if (sides.distance[s] < term.cutoff && prepare_side(term, sides.distance[s], sides.prepared[s]))
@@ -172,10 +182,10 @@ void weigh_triples(Cells& cells, Sides& sides) {
             waiting.z[m] = pk[2] - pj[2];
             waiting.j[m] = j, waiting.k[m] = k;
             if (++waiting.n == Triples::room)
-                weigh_waiting(cells, sides, waiting);
+                weigh_waiting(rows, sides, waiting);
         }
     }
-    weigh_waiting(cells, sides, waiting);
+    weigh_waiting(rows, sides, waiting);
 }
 
 /** Whether the function of this pair of neighbors is symmetric. */
@@ -186,49 +196,59 @@ bool is_equal(int pair, int n_elements) {
     return false;
 }
 
-/** Append a segment for each row of coefficients that the cells touched; leaves no trace of the cells. */
-MemberSegment* rows_of_cells(Cells& cells, MemberMemory& memory, int width, int center, MemberSegment* segment) {
-    const ThreeBody& term = *cells.triples.term;
-    const int K = term.near.n;
-    int *row_low = memory.low + cells.triples.first_row, *row_end = memory.end + cells.triples.first_row;
-    MemberSegment* const begin = segment;
-    for (int m = 0; m < cells.n; ++m) {
-        const int cell = cells.touched[m], pair = cell / (K * K), low = cells.low[cell], end = cells.end[cell];
-        const bool equal = is_equal(pair, cells.terms.n_elements);
-        double* weights = cells.weights + pair * term.block;
-        cells.low[cell] = cells.end[cell] = 0;
-        for (int a = cell / K % K, da = 0; da < 4; ++a, ++da)
-            for (int b = cell % K, db = 0; db < 4; ++b, ++db) {
-                double* own = weights + a * term.plane + b * term.row;
-                if (a >= K || b >= K) { // where all coefficients are zero
-                    for (int c = low; c < end; ++c)
-                        own[c] = 0;
-                    continue;
-                }
-                const int first = equal && a > b ? b : a, second = equal && a > b ? a : b;
-                double* kept = weights + first * term.plane + second * term.row;
-                for (int c = low; c < end && kept != own; ++c) {
-                    kept[c] += own[c];
-                    own[c] = 0;
-                }
-                const int row = (pair * K + first) * K + second;
-                if (row_end[row] == 0) {
-                    segment->weights = kept;
-                    segment->n = row;
-                    ++segment;
-                    row_low[row] = low;
-                }
-                row_low[row] = low < row_low[row] ? low : row_low[row];
-                row_end[row] = end > row_end[row] ? end : row_end[row];
-            }
+/** to[…] += from[…] where `to` is not NULL; then from[…] = 0. */
+KML_INLINE void move_weights(double* from, double* to, long n) {
+    long k = 0;
+    for (; k + L <= n; k += L) {
+        if (to)
+            add_unaligned(to + k, load_unaligned<L>(from + k));
+        *reinterpret_cast<Unaligned*>(from + k) = R{};
     }
-    const long functions = long(center) * cells.terms.n_pairs;
-    for (MemberSegment* one = begin; one < segment; ++one) {
-        const long row = one->n, low = row_low[row];
-        one->weights += low;
-        one->table = cells.triples.table + ((functions * K * K + row) * term.row + low) * width;
-        one->n = int(row_end[row] - low);
-        row_low[row] = row_end[row] = 0;
+    for (; k < n; ++k) {
+        if (to)
+            to[k] += from[k];
+        from[k] = 0;
+    }
+}
+
+/** Append a segment for each row of one function's weights with this first spline. */
+MemberSegment* rows_of_spline(const Rows& rows, long pair, bool equal, int a, MemberRange range, int width, int center,
+                              MemberSegment* segment) {
+    const ThreeBody& term = *rows.triples.term;
+    const int K = term.near.n;
+    const long function = long(center) * rows.terms.n_pairs + pair, n = range.far_end - range.far;
+    double* weights = rows.weights + pair * term.block + range.far;
+    for (int b = range.second; b < range.second_end; ++b) {
+        double* own = weights + a * term.plane + b * term.row;
+        if (a >= K || b >= K) // where all coefficients are zero
+            move_weights(own, nullptr, n);
+        else if (equal && a > b)
+            move_weights(own, weights + b * term.plane + a * term.row, n);
+        else
+            *segment++ = {own, rows.triples.table + (((function * K + a) * K + b) * term.row + range.far) * width,
+                          int(n)};
+    }
+    return segment;
+}
+
+/** Append a segment for each row of weights that triples touched, and forget which these are. */
+MemberSegment* collect_rows(const Rows& rows, int width, int center, MemberSegment* segment) {
+    const int K = rows.triples.term->near.n;
+    for (int pair = 0; pair < rows.terms.n_pairs; ++pair) {
+        MemberRange* ranges = rows.ranges + long(pair) * K;
+        const bool equal = is_equal(pair, rows.terms.n_elements);
+        for (int a = 0; a < K + 3; ++a) { // it counts for the four intervals up to its own
+            MemberRange all = {0, 0, 0, 0};
+            for (int interval = a < 3 ? 0 : a - 3; interval <= a && interval < K; ++interval) {
+                const MemberRange& one = ranges[interval];
+                if (one.far_end)
+                    widen(all, one.second, one.second_end, one.far, one.far_end);
+            }
+            if (all.far_end)
+                segment = rows_of_spline(rows, pair, equal, a, all, width, center, segment);
+        }
+        for (int a = 0; a < K; ++a)
+            ranges[a].far_end = 0;
     }
     return segment;
 }
@@ -244,17 +264,14 @@ void members_of(const LocalTerms& terms, const Members& members, int center, con
     sides.n = n_sides;
     for (int m = 0; m < members.n_three_body; ++m) {
         const MemberTriples& triples = members.three_body[m];
-        int* const cells = memory.cells + 3 * triples.first_row;
-        const long room = long(terms.n_pairs) * triples.term->near.n * triples.term->near.n;
-        Cells touched = {triples, terms, cells, cells + room, cells + 2 * room, memory.weights + triples.first};
-        weigh_triples(touched, sides);
-        segment = rows_of_cells(touched, memory, members.width, center, segment);
+        const Rows rows = {triples, terms, memory.weights + triples.first, memory.ranges + triples.first_range};
+        weigh_triples(rows, sides);
+        segment = collect_rows(rows, members.width, center, segment);
     }
     const int n = int(segment - memory.segments);
     multiply_segments(memory.segments, n, members.width, energies);
     for (int s = 1; s < n; ++s)
-        for (int k = 0; k < memory.segments[s].n; ++k)
-            memory.segments[s].weights[k] = 0;
+        move_weights(memory.segments[s].weights, nullptr, memory.segments[s].n);
 }
 
 } // namespace

@@ -46,6 +46,7 @@ MemberTables::MemberTables(const WeightFile& file, const LocalTerms& terms, cons
     force_scale = given.force_scale, force_floor = given.force_floor;
     const size_t width = whole_lines(given.members), n_elements = size_t(terms.n_elements);
     members.width = int(width);
+    members.n_segments = 1; // of one-body energies
     one_body.assign(n_elements * width, 0.0);
     for (size_t s = 0; s < given.members; ++s)
         for (size_t k = 0; k < n_elements; ++k)
@@ -61,15 +62,17 @@ MemberTables::MemberTables(const WeightFile& file, const LocalTerms& terms, cons
 }
 
 void MemberTables::add(const Spline2Term& file, const TwoBody& term, int n_elements) {
-    const size_t K = file.n_intervals, width = size_t(members.width), size = file.coefficients.size(), row = K + 4;
+    const size_t K = file.n_intervals, width = size_t(members.width), size = file.coefficients.size();
+    const size_t row = (K + 7) / 4 * 4;
     AlignedVector table(size / K * row * width, 0.0);
     for (size_t s = 0; s < size_t(n_members); ++s)
         for (size_t pair = 0; pair < size / K; ++pair)
             for (size_t k = 0; k < K; ++k)
                 table[(pair * row + k) * width + s] = file.deviations[s * size + pair * K + k];
     tables.push_back(std::move(table));
-    two_body.push_back({term.grid, term.cutoff, tables.back().data(), members.n_weights});
-    members.n_weights += long(whole_lines(size_t(n_elements) * row));
+    two_body.push_back({term.grid, term.cutoff, long(row), tables.back().data(), members.n_weights});
+    members.n_weights += long(whole_lines(4 * size_t(n_elements) * row));
+    members.n_segments += n_elements;
 }
 
 void MemberTables::add(const Spline3Term& file, const ThreeBody& term, int n_pairs) {
@@ -81,9 +84,10 @@ void MemberTables::add(const Spline3Term& file, const ThreeBody& term, int n_pai
             for (size_t far = 0; far < M; ++far)
                 table[(k * row + far) * width + s] = file.deviations[s * size + k * M + far];
     tables.push_back(std::move(table));
-    three_body.push_back({&term, tables.back().data(), members.n_weights, members.n_rows});
+    three_body.push_back({&term, tables.back().data(), members.n_weights, members.n_ranges});
     members.n_weights += long(whole_lines(size_t(n_pairs) * size_t(term.block)));
-    members.n_rows += long(n_pairs) * long(K * K);
+    members.n_ranges += long(n_pairs) * long(K);
+    members.n_segments += long(n_pairs) * long(K * K);
 }
 
 /** Set n numbers to the products of rows of `width` with the weights. */
@@ -104,7 +108,7 @@ void MemberTables::combine(const LocalTerms& terms, const double* weights, Combi
     combined.tables.resize(size_t(terms.n_two_body + terms.n_three_body));
     size_t next = 0;
     for (size_t m = 0; m < two_body.size(); ++m) {
-        const size_t K = size_t(two_body[m].grid.n), row = K + 4;
+        const size_t K = size_t(two_body[m].grid.n), row = size_t(two_body[m].row);
         AlignedVector coefficients(pairs * row), &table = combined.tables[next++];
         multiply(two_body[m].table, weights, pairs * row, width, coefficients.data());
         table.assign(pairs * (K + 1) * 4, 0.0);

@@ -78,7 +78,7 @@ public:
 private:
     Failure environment(const LocalModel& model, int lane, long i, double* virial) noexcept;
     void reserve_members(const LocalModel& model, size_t n_lanes);
-    void add_members(const LocalModel& model, int lane, long i, const Neighbors& neighbors) noexcept;
+    void add_members(const LocalModel& model, int lane, long i, const Neighbors& neighbors, int n_sides) noexcept;
     void sum_members(const LocalModel& model, int lane, long chunk) noexcept;
     Failure combine(const LocalModel& model) noexcept;
     Failure add_soap(const LocalModel& model, int lane, long first, double* virial) noexcept;
@@ -96,7 +96,7 @@ private:
     struct Lane {
         AlignedVector numbers, scratch;
         AlignedVector member_energies, member_weights; // (chunk_atoms, width); MemberMemory
-        std::vector<int> low, end;
+        std::vector<MemberRange> ranges;
         std::vector<MemberSegment> segments;
         std::vector<int> entry, element;
         SoapBatch soap;

@@ -18,16 +18,17 @@ namespace kml {
 struct MemberPairs {
     Grid grid;
     double cutoff;       // Å
-    const double* table; // (pairs, grid.n + 3, width), eV; zeros behind the last coefficient
-    long first;          // place of the weights (n_elements, grid.n + 3) in the memory of a thread, doubles
+    long row;            // grid.n + 4, up to a multiple of 4
+    const double* table; // (pairs, row, width), eV; zeros behind the last coefficient
+    long first;          // place of the weights (4, n_elements, row) in the memory of a thread, doubles
 };
 
 /** Deviations of a `spline3` term, whose coefficients `term` has. */
 struct MemberTriples {
     const ThreeBody* term;
     const double* table; // (n_elements, pairs, near.n, near.n, term->row, width), eV
-    long first;          // place of the weights (pairs, near.n, near.n, term->row) in the memory
-    long first_row;      // place of the first of its rows among those of all terms
+    long first;          // place of the weights (pairs, term->block) in the memory
+    long first_range;    // place of the first of its ranges among those of all terms
 };
 
 /** Deviations of all local terms, as plain arrays. */
@@ -36,8 +37,8 @@ struct Members {
     int n_two_body, n_three_body;
     const MemberPairs* two_body;
     const MemberTriples* three_body;
-    const double* one_body; // (n_elements, width), eV
-    long n_weights, n_rows; // of the memory
+    const double* one_body;               // (n_elements, width), eV
+    long n_weights, n_ranges, n_segments; // of the memory
 };
 
 /** Coefficients that an environment touched: consecutive weights and what they multiply. */
@@ -47,21 +48,27 @@ struct MemberSegment {
     int n;
 };
 
+/** The weights (second, far) of a first interval that were touched; none with far_end = 0. */
+struct MemberRange {
+    int second, second_end, far, far_end;
+};
+
 /** The memory of one thread, aligned to 64 bytes. All zero at first; a call leaves it so. */
 struct MemberMemory {
     double* weights;         // (n_weights,)
-    int *low, *end;          // (n_rows): the weights that were touched, from low to end
-    MemberSegment* segments; // (n_rows + n_elements · n_two_body + 1)
+    MemberRange* ranges;     // (n_ranges,)
+    MemberSegment* segments; // (n_segments,)
 };
 
 /**
  * Set the energies (width,) of one atom by all members, eV, one-body deviations included.
  *
- * @param neighbors  padded and evaluated by an EnvironmentFunction before: no atoms coincide
- * @param scratch    as of an EnvironmentFunction
+ * @param neighbors  as the EnvironmentFunction left them, which was called before: no atoms coincide
+ * @param n_sides    as it found
+ * @param scratch    as it left it
  */
 typedef void MemberFunction(const LocalTerms& terms, const Members& members, int center, const Neighbors& neighbors,
-                            double* scratch, MemberMemory& memory, double* energies);
+                            int n_sides, double* scratch, MemberMemory& memory, double* energies);
 
 /** Return the function compiled for the instruction set of this name ("avx512", "avx2", "baseline"). */
 MemberFunction* member_function(const char* isa);
