@@ -163,16 +163,8 @@ MALFORMED_UNCERTAINTY |= {
         ),
         "explained_descriptor_coefficients",
     ),
-    "explained energies missing": (
-        resized(GOOD_MOLECULE, terms__0__explained_energy_coefficients=None),
-        "explained_energy_coefficients",
-    ),
     "explained energies alone": (
         resized(GOOD_MOLECULE, terms__0__explained_descriptor_coefficients=None),
         "explained_descriptor_coefficients",
-    ),
-    "explained energies of a model without": (
-        resized(GOOD_MOLECULE, terms__0__energy_coefficients=None),
-        "explained_energy_coefficients",
     ),
 }

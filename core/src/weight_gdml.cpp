@@ -77,9 +77,7 @@ static void read_explained(const std::string& where, const std::string& prefix, 
              " are expected");
     term.n_explained = size_t(R), term.n_explained_points = size_t(N);
     term.explained_descriptor_coefficients = take_reals(tensors, descriptors, {R, N, term.n_entries});
-    if (has(tensors, energies) == term.energy_coefficients.empty())
-        fail(where + " must have explained_energy_coefficients exactly when it has energy_coefficients");
-    if (!term.energy_coefficients.empty())
+    if (has(tensors, energies))
         term.explained_energy_coefficients = take_reals(tensors, energies, {R, N});
     term.prior_variance = finite(where + ".prior_variance", field(where, entry, "prior_variance"), true);
 }

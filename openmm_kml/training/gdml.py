@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from openmm_kml.errors import DataError
+from openmm_kml.training.gdml_uncertainty import add_uncertainty
 from openmm_kml.training.model import Model, Problem
 from openmm_kml.training.options import GDMLOptions
 from openmm_kml.training.permutations import check_permutations, describe_group
@@ -72,6 +73,13 @@ def fit_gdml(train, validation, options=None):
     if train.energies is None:
         notes.append("no energies were given: trained on forces alone, the energy offset is 0")
     model = outcome.model
+    term, uncertainty, described = model.term(), None, None
+    if options.uncertainty:
+        with threadpool_limits(1):
+            term, uncertainty, described, found = add_uncertainty(
+                model, validation, options.uncertainty_rank, n_threads
+            )
+        notes += found
     notes += outcome.notes + _without_effect(options, model, outcome.solver)
     n_atoms = len(train.numbers)
     report = {
@@ -85,6 +93,7 @@ def fit_gdml(train, validation, options=None):
         "energy_offset": model.offset,
         "validation_errors": outcome.errors,
         "solver": outcome.solver,
+        "uncertainty": described,
         "choice": _explain(outcome, validation, options.preset),
         "log": outcome.log,
         "notes": notes,
@@ -93,7 +102,7 @@ def fit_gdml(train, validation, options=None):
         "peak_memory_estimate": outcome.solver.pop("memory"),
     }
     provenance = _provenance(train, validation, options, report)
-    return GDMLFit(Weights(train.numbers, (model.term(),), {}, provenance), report, model)
+    return GDMLFit(Weights(train.numbers, (term,), {}, provenance, uncertainty=uncertainty), report, model)
 
 
 def check_data(train, validation):
