@@ -9,7 +9,7 @@ from openmm_kml.descriptors.inverse_distances import chain_to_forces, descriptor
 from openmm_kml.errors import WeightFileError
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.neighbors import neighbor_list
-from openmm_kml.reference import evaluate_gdml, evaluate_structure
+from openmm_kml.reference import evaluate_structure
 from openmm_kml.reference_local import Sums, species_indices
 from openmm_kml.reference_soap import add_unexplained
 from openmm_kml.uncertainty import UncertaintyEvaluation
@@ -119,12 +119,9 @@ def raw_gdml(weights, positions):
         if term.kind == "repulsion":  # has no uncertainty
             continue
         prior, prior_slope, prior_forces = _gdml_prior(term, positions)
-        explained, explained_forces, half_slope = 0.0, np.zeros_like(forces), np.zeros_like(forces)
-        for row in _explained_rows(term):
-            energy, force = evaluate_gdml(row, positions)
-            explained += energy**2
-            explained_forces += force**2
-            half_slope -= energy * force
+        energies, gradients = _explained(term, positions)
+        explained, explained_forces = energies @ energies, np.sum(gradients**2, axis=0)
+        half_slope = np.tensordot(energies, gradients, 1)
         if prior > explained:
             variance += prior - explained
             gradient += 0.5 * prior_slope - half_slope
@@ -133,20 +130,31 @@ def raw_gdml(weights, positions):
     return RawVariances(float(variance), None, forces, gradient, 0.5 * (virial + virial.T))
 
 
-def _explained_rows(term):
-    """Yield the `gdml` terms whose energies are the explained ones E_r."""
-    n_points = term.explained_descriptor_coefficients.shape[1]
-    points = term.training_descriptors[:n_points]
-    for r, coefficients in enumerate(term.explained_descriptor_coefficients):
-        energies = term.explained_energy_coefficients
-        energies = None if energies is None else energies[r]
-        yield replace(
-            term,
-            energy_offset=0.0,
-            training_descriptors=points,
-            descriptor_coefficients=coefficients,
-            energy_coefficients=energies,
-        )
+def _explained(term, positions):
+    """Return the explained energies E_r, shape (R,), and their derivatives by the positions, shape (R, n_atoms, 3).
+
+    Energies are linear in coefficients u and β: what stands beside them, the covariances of the energy with the
+    training data, is the same for all rows.
+    """
+    kernel = KERNELS[term.kernel]
+    s = kernel.scale(term.length_scale)
+    x, dx = descriptor_and_derivative(positions, term.power, term.descriptor_weights)
+    u, beta = term.explained_descriptor_coefficients, term.explained_energy_coefficients
+    points = term.training_descriptors[: u.shape[1]]
+    by_u, slope_by_u = np.zeros(points.shape), np.zeros((*points.shape, len(x)))
+    by_beta, slope_by_beta = np.zeros(len(points)), np.zeros(points.shape)
+    for index in permuted_pairs(term.permutations):
+        difference = points[:, index] - x  # π x_i - x
+        f, first, second = kernel.functions(s * np.linalg.norm(difference, axis=1))
+        by_u[:, index] -= s**2 * first[:, None] * difference
+        outer = np.einsum("i,id,ie->ide", second, difference, difference)
+        slope_by_u[:, index] += s**2 * (first[:, None, None] * np.eye(len(x)) - s**2 * outer)
+        by_beta += f
+        slope_by_beta += s**2 * first[:, None] * difference
+    energies, slopes = np.einsum("rid,id->r", u, by_u), np.tensordot(u, slope_by_u, 2)
+    if beta is not None:
+        energies, slopes = energies + beta @ by_beta, slopes + beta @ slope_by_beta
+    return energies, -chain_to_forces(slopes, dx[None])
 
 
 def _gdml_prior(term, positions):

@@ -157,6 +157,36 @@ def test_the_prior_of_forces_is_that_of_the_kernel(name):
     assert np.isclose(variance, raw.forces[1, 2], rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", MOLECULES)
+def test_explained_rows_are_models(name):
+    """The variance is what the prior has, less the squares of energies that rows give as coefficients."""
+    weights, (positions, _) = MOLECULES[name], case(name)
+    explained = 0.0
+    for term in weights.terms:
+        n_points = term.explained_descriptor_coefficients.shape[1]
+        for r, u in enumerate(term.explained_descriptor_coefficients):
+            beta = term.explained_energy_coefficients
+            row = replace(
+                term,
+                energy_offset=0.0,
+                training_descriptors=term.training_descriptors[:n_points],
+                descriptor_coefficients=u,
+                energy_coefficients=None if beta is None else beta[r],
+            )
+            explained += evaluate(wf.Weights(weights.species, (row,)), positions)[0] ** 2
+    nothing = [
+        replace(
+            term,
+            explained_descriptor_coefficients=0 * term.explained_descriptor_coefficients,
+            explained_energy_coefficients=None,
+        )
+        for term in weights.terms
+    ]
+    prior = raw_gdml(replace(weights, terms=tuple(nothing)), positions).energy
+    assert explained > 0.01 * prior
+    assert np.isclose(raw_gdml(weights, positions).energy, prior - explained, rtol=1e-10)
+
+
 def test_a_variance_below_zero_is_zero():
     weights = MOLECULES["water, exchange"]
     positions, _ = case("water, exchange")
