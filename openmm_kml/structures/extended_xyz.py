@@ -8,7 +8,7 @@ from openmm_kml.elements import symbol
 from openmm_kml.weights import write_atomically
 
 
-def frame_text(frame, info=()):
+def frame_text(frame, info=(), arrays=()):
     """Return a structure as extended XYZ in eV and Å; reading it gives the same numbers to the last bit.
 
     Parameters
@@ -16,12 +16,17 @@ def frame_text(frame, info=()):
     frame : openmm_kml.structures.Structure
     info : mapping of str to number or word
         Further entries of the second line.
+    arrays : mapping of str to ndarray of shape (n_atoms,)
+        Further numbers of the atoms.
     """
     entries = []
     if frame.cell is not None:
         entries.append(f'Lattice="{_numbers(frame.cell)}"')
     entries.append(f'pbc="{" ".join("T" if periodic else "F" for periodic in frame.pbc)}"')
-    entries.append("Properties=species:S:1:pos:R:3" + (":forces:R:3" if frame.forces is not None else ""))
+    columns = {"pos": frame.positions} | ({} if frame.forces is None else {"forces": frame.forces}) | dict(arrays)
+    columns = {name: np.reshape(values, (len(frame), -1)) for name, values in columns.items()}
+    properties = [f"{name}:R:{values.shape[1]}" for name, values in columns.items()]
+    entries.append("Properties=" + ":".join(["species:S:1", *properties]))
     if frame.energy is not None:
         entries.append(f"energy={frame.energy!r}")
     if frame.virial is not None:
@@ -29,7 +34,7 @@ def frame_text(frame, info=()):
     if frame.group:
         entries.append(f"config_type={json.dumps(frame.group, ensure_ascii=False)}")
     entries += [f"{key}={value}" for key, value in dict(info).items()]
-    rows = frame.positions if frame.forces is None else np.hstack([frame.positions, frame.forces])
+    rows = np.hstack(list(columns.values()))
     lines = [f"{symbol(z):<2} {_numbers(row)}" for z, row in zip(frame.numbers, rows, strict=True)]
     return "\n".join([str(len(frame)), " ".join(entries), *lines]) + "\n"
 
