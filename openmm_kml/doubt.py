@@ -56,7 +56,7 @@ class Doubt(NamedTuple):
         return f"the standard deviation of the energy of atom {name} is {self.value:.3g} eV"
 
 
-def doubt_of(potential, positions, numbers=None, cell=None):
+def doubt_of(potential, positions, numbers=None, cell=None, pbc=None):
     """Return the `Doubt` of a structure.
 
     Parameters
@@ -68,13 +68,15 @@ def doubt_of(potential, positions, numbers=None, cell=None):
         Atomic numbers; a model of any structure needs them.
     cell : ndarray of shape (3, 3), Å, optional
         Lattice vectors of a periodic structure.
+    pbc : bool or sequence of 3 bool, optional
+        Which of them repeat it; all when a cell is given and nothing is said.
 
     Raises
     ------
     openmm_kml.errors.WeightFileError
         If the model has no uncertainty.
     """
-    found = potential.evaluate_uncertainty(positions, numbers, cell)
+    found = potential.evaluate_uncertainty(positions, numbers, cell, pbc)
     if found.atomic_std is None:
         return Doubt(found.energy_std / len(positions), None, found.energy_std, None)
     atom = int(np.argmax(found.atomic_std))
@@ -89,10 +91,22 @@ def check_uncertainty(potential):
         )
 
 
-def usual_doubt(doubts):
-    """Return what a weight file records of doubts in the data that a model was tested on, as plain JSON."""
-    values = [doubt.value for doubt in doubts]
-    return {"n_frames": len(values), "median": float(np.median(values)), "largest": float(np.max(values))}
+def usual_doubt(potential, frames):
+    """Return the part of a weight file's provenance that says how uncertain a model usually is; empty if it cannot.
+
+    Parameters
+    ----------
+    potential : openmm_kml.potential.KernelPotential
+    frames : iterable of arguments of `doubt_of`
+        That the model was not trained on; `MOST_FRAMES` of them are enough.
+    """
+    if not potential.has_uncertainty:
+        return {}
+    values = [doubt_of(potential, *frame).value for frame, _ in zip(frames, range(MOST_FRAMES), strict=False)]
+    if not values:
+        return {}
+    usual = {"n_frames": len(values), "median": float(np.median(values)), "largest": float(np.max(values))}
+    return {"uncertainty": usual}
 
 
 def resolve_threshold(threshold, potential, frames):
@@ -105,7 +119,7 @@ def resolve_threshold(threshold, potential, frames):
         not trained on, or, without such a record, times the largest of `frames`.
     potential : openmm_kml.potential.KernelPotential
     frames : callable
-        Called without arguments, it yields ``(positions, numbers, cell)`` to fall back on; the first `MOST_FRAMES`
+        Called without arguments, it yields arguments of `doubt_of` to fall back on; the first `MOST_FRAMES`
         count.
     """
     if threshold != AUTO:

@@ -82,6 +82,7 @@ def run(args):
     if not args.quiet:
         print_choice(fit.report)
 
+    from openmm_kml.doubt import usual_doubt
     from openmm_kml.metrics import errors
     from openmm_kml.weights import save, to_bytes
 
@@ -97,6 +98,7 @@ def run(args):
         "data": {"name": molecules.name, "digest": molecules.digest, "frames": len(molecules)},
         "split": _counts(train, validation, test) | {"seed": args.seed},
         "errors": measured,
+        **usual_doubt(potential, ((r, None, None) for part in (test, validation) for r in part.positions)),
     }
     save(dataclasses.replace(fit.weights, provenance=provenance, baseline=baseline), args.output)
     if args.checkpoint is not None and fit.report["solver"]["name"] == "iterative":

@@ -62,7 +62,9 @@ def train_local(args, fit, measure, print_choice, look):
         f"{len(test)} for the test"
     )
 
-    from openmm_kml.weights import save
+    from openmm_kml.doubt import usual_doubt
+    from openmm_kml.potential import KernelPotential
+    from openmm_kml.weights import save, to_bytes
 
     fitted = fit(train, validation)
     for note in fitted.report["notes"]:
@@ -74,6 +76,7 @@ def train_local(args, fit, measure, print_choice, look):
         measured["validation"] = fitted.report["validation_errors"]
     if len(test):
         measured["test"] = measure(fitted.weights, test)
+    potential = KernelPotential.from_bytes(to_bytes(fitted.weights))
     split = {"n_train": len(train), "n_validation": len(validation), "n_test": len(test), "seed": args.seed}
     provenance = {
         **fitted.weights.provenance,
@@ -81,6 +84,9 @@ def train_local(args, fit, measure, print_choice, look):
         "data": {"name": structures.name, "digest": structures.digest, "frames": len(structures)},
         "split": split,
         "errors": measured,
+        **usual_doubt(
+            potential, ((frame.positions, frame.numbers, frame.cell, frame.pbc) for frame in [*test, *validation])
+        ),
     }
     save(dataclasses.replace(fitted.weights, provenance=provenance), args.output)
     write_json(args.json, {"model": str(args.output), "errors": measured, "split": split, **fitted.report})

@@ -12,6 +12,7 @@ from openmm_kml.training.gdml_uncertainty import add_uncertainty
 from openmm_kml.training.model import Model, Problem
 from openmm_kml.training.options import GDMLOptions
 from openmm_kml.training.permutations import check_permutations, describe_group
+from openmm_kml.training.repulsion import molecule_repulsion
 from openmm_kml.training.symmetries import find_symmetries
 from openmm_kml.training.trainer import LEAST_FOR_ARD, train_default, train_published
 from openmm_kml.weights import Weights
@@ -102,7 +103,8 @@ def fit_gdml(train, validation, options=None):
         "peak_memory_estimate": outcome.solver.pop("memory"),
     }
     provenance = _provenance(train, validation, options, report)
-    return GDMLFit(Weights(train.numbers, (term,), {}, provenance, uncertainty=uncertainty), report, model)
+    terms = (term, *_repulsion(train, validation, options))
+    return GDMLFit(Weights(train.numbers, terms, {}, provenance, uncertainty=uncertainty), report, model)
 
 
 def check_data(train, validation):
@@ -145,6 +147,13 @@ def _symmetries(train, options, notes):
         notes += found
         return group
     return check_permutations(options.symmetries, train.numbers)
+
+
+def _repulsion(train, validation, options):
+    """Return the terms beside the kernel's: one, or none for the published model."""
+    if not options.repulsion or options.preset == "sgdml":
+        return ()
+    return (molecule_repulsion(train.numbers, np.concatenate([train.positions, validation.positions])),)
 
 
 def _without_effect(options, model, solver):

@@ -34,6 +34,9 @@ class GDMLOptions:
         True recovers them from the training set; an array is closed into a group.
     ard : bool
         Fit one descriptor weight for each pair of elements and bond distance.
+    repulsion : bool
+        Add screened nuclear repulsion that ends below the shortest distances of the data, so that it changes nothing
+        there; never with the preset ``sgdml``.
     solver : str
         ``auto`` takes ``direct`` if it fits into memory, else ``iterative``.
     tolerance : float
@@ -61,6 +64,7 @@ class GDMLOptions:
     energies: object = "auto"
     symmetries: object = True
     ard: bool = False
+    repulsion: bool = True
     solver: str = "auto"
     tolerance: float = 1e-6
     uncertainty: bool = True
