@@ -168,6 +168,8 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
     kml_workspace* new_workspace() noexcept
     void free_workspace(kml_workspace*) noexcept
     int team_size(int) noexcept
+    Failure molecule_std(const kml_potential&, kml_workspace&, const double*, double*, double*, double*,
+                         double*) noexcept
     Failure check_results(long, int, const double*, const double*, const double*) noexcept
     void describe(const kml_potential&, const Failure&, bint, char*, size_t) noexcept
 
@@ -286,17 +288,26 @@ cdef Failure evaluate_stacks(Potential* potential, Workspace* work, long first, 
     return failure
 
 
+cdef bint wants_uncertainty(const kml_outputs& out) noexcept nogil:
+    return out.energy_std != NULL or out.std_forces != NULL or out.std_virial != NULL or out.atomic_std != NULL
+
+
 cdef Failure evaluate_molecule(Potential* potential, Workspace* work, const double* positions, int n_threads,
-                               const kml_outputs& out) noexcept nogil:
-    """What is wanted of one geometry of a molecule."""
+                               const kml_outputs& out, double* force_std) noexcept nogil:
+    """What is wanted of one geometry of a molecule; standard deviations of forces (n_atoms, 3) unless NULL."""
     cdef Failure failure
     cdef double energy = 0
-    if out.energy != NULL or out.forces != NULL or out.virial != NULL:
-        failure = evaluate_stack(potential, work, 1, positions, n_threads, &energy, out.forces, out.virial)
-        if failure.reason != NONE:
-            return failure
-        if out.energy != NULL:
-            out.energy[0] = energy
+    cdef double energy_std = 0
+    failure = evaluate_stack(potential, work, 1, positions, n_threads, &energy, out.forces, out.virial)
+    if failure.reason != NONE:
+        return failure
+    if out.energy != NULL:
+        out.energy[0] = energy
+    if wants_uncertainty(out):
+        failure = molecule_std((<kml_potential*> potential)[0], (<kml_workspace*> work)[0], positions, &energy_std,
+                               out.std_forces, out.std_virial, force_std)
+        if out.energy_std != NULL:
+            out.energy_std[0] = energy_std
     return failure
 
 
@@ -319,10 +330,6 @@ cdef Failure update_list(LocalEvaluation* local, int threads) noexcept nogil:
     for c in prange(n_chunks, schedule="static", num_threads=team):
         local.link(c)
     return failure
-
-
-cdef bint wants_uncertainty(const kml_outputs& out) noexcept nogil:
-    return out.energy_std != NULL or out.std_forces != NULL or out.std_virial != NULL or out.atomic_std != NULL
 
 
 cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structure& structure, int n_threads,
@@ -542,7 +549,7 @@ cdef int api_evaluate(const kml_potential* handle, kml_workspace* workspace, con
         if given.n_atoms != <int> potential.species.size():
             describe_count(<int> potential.species.size(), given.n_atoms, error, error_size)
             return 1
-        failure = evaluate_molecule(potential, work, given.positions, n_threads, out[0])
+        failure = evaluate_molecule(potential, work, given.positions, n_threads, out[0], NULL)
     if failure.reason != NONE:
         describe(handle[0], failure, False, error, error_size)
         return 1
@@ -882,10 +889,10 @@ cdef class Engine:
                 if failure.reason == NONE and squares != NULL:
                     failure = add_member_forces(self.potential, work, n_threads, &member_view[0, 0], squares)
             else:
-                failure = evaluate_molecule(self.potential, work, &r[0, 0], n_threads, out)
+                failure = evaluate_molecule(self.potential, work, &r[0, 0], n_threads, out, squares)
         self.give(work)
         raise_failure(self.potential, failure, False)
-        if forces:
+        if forces and local:
             scale, floor = self.potential.local.members.force_scale, self.potential.local.members.force_floor
             results["force_std"] = scale * np.sqrt(results["force_std"] + floor**2)
         return {name: value if value.ndim else float(value) for name, value in results.items()}
