@@ -4,6 +4,8 @@
 
 #include "soap_power.h"
 
+#include "kml/power.h"
+
 namespace kml {
 namespace {
 
@@ -116,10 +118,7 @@ KML_INLINE R lower_power(const SoapTables& tables, R base) {
         }
         return result;
     } else {
-        R result;
-        for (int l = 0; l < W; ++l)
-            result[l] = base[l] > 0 ? __builtin_pow(base[l], tables.zeta - 1) : 0.0;
-        return result;
+        return raise<W>(base, tables.zeta - 1);
     }
 }
 
