@@ -11,6 +11,7 @@ from openmm_kml._engine import Engine
 from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
 from openmm_kml.term_descriptions import describe_terms
+from openmm_kml.uncertainty import UncertaintyEvaluation
 
 
 class Evaluation(NamedTuple):
@@ -160,7 +161,14 @@ class KernelPotential:
         """Whether the file holds what standard deviations are made of."""
         return self.weights.uncertainty is not None
 
-    def evaluate_uncertainty(self, positions, numbers=None, cell=None, pbc=None, gradient=False, forces=False):
+    def check_uncertainty(self):
+        """Raise WeightFileError if the model has no uncertainty."""
+        if not self.has_uncertainty:
+            raise WeightFileError("this model has no uncertainty: train it again, or evaluate its energy alone")
+
+    def evaluate_uncertainty(
+        self, positions, numbers=None, cell=None, pbc=None, gradient=False, forces=False, n_threads=None
+    ):
         """Return the `openmm_kml.uncertainty.UncertaintyEvaluation` of one structure.
 
         Parameters
@@ -171,6 +179,8 @@ class KernelPotential:
             Whether to return the derivatives of the energy's standard deviation by positions and strain.
         forces : bool
             Whether to return those of the forces, which cost as many evaluations as there are members.
+        n_threads : int, optional
+            As in `evaluate`.
 
         Raises
         ------
@@ -179,17 +189,29 @@ class KernelPotential:
         ValueError
             As in `evaluate`.
         """
-        from openmm_kml.reference_uncertainty import evaluate_uncertainty
-
+        self.check_uncertainty()
         if numbers is not None:
             self.check_numbers(numbers)
         elif self.species is None:
             raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
         pbc = cell is not None if pbc is None else pbc
-        found = evaluate_uncertainty(self.weights, positions, numbers, cell, pbc)
-        if not gradient:
-            found = found._replace(gradient=None, virial=None)
-        return found if forces else found._replace(force_std=None)
+        if not self._engine.has_uncertainty:  # soap terms
+            from openmm_kml.reference_uncertainty import evaluate_uncertainty
+
+            found = evaluate_uncertainty(self.weights, positions, numbers, cell, pbc)
+            return UncertaintyEvaluation(
+                *found[:2], *(found[2:4] if gradient else (None, None)), found.force_std if forces else None
+            )
+        found = self._engine.evaluate_uncertainty(
+            positions, numbers, cell, pbc, _threads(n_threads), gradient=gradient, forces=forces
+        )
+        return UncertaintyEvaluation(
+            found["energy_std"],
+            found.get("atomic_std"),
+            -found["std_forces"] if gradient else None,
+            found.get("std_virial"),
+            found.get("force_std"),
+        )
 
     def _evaluate_structure(self, positions, numbers, cell, pbc, n_threads, atomic=False):
         """Return energy, forces, virial and, if wanted, atomic energies by a model of any structure."""
