@@ -134,6 +134,7 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         Failure begin(const LocalModel&, const Structure&) noexcept
         bint stale()
         long n_chunks()
+        long n_parts()
         bint search(long) noexcept
         Failure finish_search() noexcept
         void place(long) noexcept
@@ -338,19 +339,19 @@ cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structu
     cdef LocalEvaluation* local = &work.local
     cdef LocalModel* model = &potential.local
     cdef Failure failure = local.begin(model[0], structure)
-    cdef long n_chunks = local.n_chunks()
+    cdef long n_parts = local.n_parts()
     cdef bint members = wants_uncertainty(out)
     cdef double energy = 0
     cdef int threads
     if failure.reason != NONE:
         return failure
-    threads = <int> max(1, min(<long> n_threads, n_chunks))
+    threads = <int> max(1, min(<long> n_threads, n_parts))
     if local.stale():
         failure = update_list(local, threads)
     if failure.reason == NONE:
         failure = local.prepare(model[0], structure, threads, members)
     if failure.reason == NONE:
-        failure = evaluate_chunks(model, local, n_chunks, threads, out.forces)
+        failure = evaluate_parts(model, local, n_parts, threads, out.forces)
     if failure.reason != NONE:
         return failure
     local.finish(&energy, out.virial, out.atomic)
@@ -358,11 +359,11 @@ cdef Failure evaluate_local(Potential* potential, Workspace* work, const Structu
         out.energy[0] = energy
     failure = check_results(1, <int> structure.n_atoms, &energy, out.forces, out.virial)
     if failure.reason == NONE and members:
-        failure = evaluate_local_std(model, local, n_chunks, threads, out)
+        failure = evaluate_local_std(model, local, n_parts, threads, out)
     return failure
 
 
-cdef Failure evaluate_local_std(LocalModel* model, LocalEvaluation* local, long n_chunks, int threads,
+cdef Failure evaluate_local_std(LocalModel* model, LocalEvaluation* local, long n_parts, int threads,
                                 const kml_outputs& out) noexcept nogil:
     """Standard deviations, and the gradient of the energy's, after the environments were evaluated with members."""
     cdef Failure failure
@@ -373,7 +374,7 @@ cdef Failure evaluate_local_std(LocalModel* model, LocalEvaluation* local, long 
     if out.std_forces != NULL or out.std_virial != NULL:
         failure = local.begin_gradient(model[0])
         if failure.reason == NONE:
-            failure = evaluate_chunks(model, local, n_chunks, threads, out.std_forces)
+            failure = evaluate_parts(model, local, n_parts, threads, out.std_forces)
         if failure.reason != NONE:
             return failure
         local.finish(&energy, out.std_virial, NULL)
@@ -385,13 +386,13 @@ cdef Failure add_member_forces(Potential* potential, Workspace* work, int n_thre
     """Add the squares of all members' forces (n, 3) for the structure that was evaluated last."""
     cdef LocalEvaluation* local = &work.local
     cdef LocalModel* model = &potential.local
-    cdef long n_chunks = local.n_chunks(), k
-    cdef int threads = <int> max(1, min(<long> n_threads, n_chunks)), s
+    cdef long n_parts = local.n_parts(), k
+    cdef int threads = <int> max(1, min(<long> n_threads, n_parts)), s
     cdef Failure failure
     for s in range(model.members.n_members):
         failure = local.begin_member(model[0], s)
         if failure.reason == NONE:
-            failure = evaluate_chunks(model, local, n_chunks, threads, forces)
+            failure = evaluate_parts(model, local, n_parts, threads, forces)
         if failure.reason != NONE:
             return failure
         for k in range(3 * local.list.n_atoms):
@@ -399,27 +400,27 @@ cdef Failure add_member_forces(Potential* potential, Workspace* work, int n_thre
     return failure
 
 
-cdef Failure evaluate_chunks(LocalModel* model, LocalEvaluation* local, long n_chunks, int threads,
+cdef Failure evaluate_parts(LocalModel* model, LocalEvaluation* local, long n_parts, int threads,
                              double* forces) noexcept nogil:
     """Evaluate all environments, then gather the forces, unless `forces` is NULL."""
     cdef Failure failure
     cdef vector[Failure] failures
     cdef int t, team
     if threads == 1:
-        failure = local.environments(model[0], 0, 0, n_chunks)
+        failure = local.environments(model[0], 0, 0, n_parts)
         if failure.reason == NONE and forces != NULL:
-            local.forces(0, n_chunks, forces)
+            local.forces(0, n_parts, forces)
         return failure
     failures.resize(threads)
     team = team_size(threads)
     for t in prange(threads, schedule="static", num_threads=team):
-        failures[t] = local.environments(model[0], t, n_chunks * t // threads, n_chunks * (t + 1) // threads)
+        failures[t] = local.environments(model[0], t, n_parts * t // threads, n_parts * (t + 1) // threads)
     for t in range(threads):
         if failures[t].reason != NONE:
             return failures[t]
     if forces != NULL:
         for t in prange(threads, schedule="static", num_threads=team):
-            local.forces(n_chunks * t // threads, n_chunks * (t + 1) // threads, forces)
+            local.forces(n_parts * t // threads, n_parts * (t + 1) // threads, forces)
     return failure
 
 

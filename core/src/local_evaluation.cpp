@@ -60,7 +60,7 @@ Failure LocalEvaluation::prepare(const LocalModel& model, const Structure& struc
         energy.resize(n);
         pull.resize(3 * n);
         gradient.resize(4 * list.reverse.size());
-        virial.resize(6 * size_t(list.n_chunks()));
+        virial.resize(6 * size_t(n_parts()));
         lanes.resize(std::max(lanes.size(), size_t(n_lanes)));
         for (size_t t = 0; t < size_t(n_lanes); ++t) {
             lanes[t].numbers.resize(4 * room);
@@ -78,26 +78,31 @@ Failure LocalEvaluation::prepare(const LocalModel& model, const Structure& struc
 }
 
 Failure LocalEvaluation::environments(const LocalModel& model, int lane, long first, long last) noexcept {
-    for (long chunk = first; chunk < last; ++chunk) {
-        double* sum = virial.data() + 6 * chunk;
-        std::fill(sum, sum + 6, 0.0);
-        lanes[size_t(lane)].soap.clear();
-        lanes[size_t(lane)].kept.clear();
-        const long begin = chunk * NeighborList::chunk_atoms;
-        const long end = std::min(list.n_atoms, begin + NeighborList::chunk_atoms);
-        for (long i = begin; i < end; ++i) {
-            const Failure failure = environment(model, lane, i, sum);
+    std::fill(virial.begin() + 6 * first, virial.begin() + 6 * last, 0.0);
+    constexpr long parts = batch_atoms / part_atoms;
+    Failure failure;
+    for (long batch = first; batch < last && failure.reason == Failure::none; batch += parts) {
+        const long end = std::min(last, batch + parts);
+        lanes[size_t(lane)].start_batch(batch * part_atoms);
+        for (long i = batch * part_atoms; i < std::min(list.n_atoms, end * part_atoms); ++i) {
+            failure = environment(model, lane, i, virial.data() + 6 * (i / part_atoms));
             if (failure.reason != Failure::none)
                 return failure;
         }
-        if (!model.soap.empty() && !with_combined) {
-            const Failure failure = add_soap(model, lane, begin, sum);
-            if (failure.reason != Failure::none)
-                return failure;
-        }
-        if (with_members)
-            sum_members(model, lane, chunk);
+        failure = finish_batch(model, lane, batch, end);
     }
+    return failure;
+}
+
+/** What is done for many atoms together: the digits of each do not depend on how many. */
+Failure LocalEvaluation::finish_batch(const LocalModel& model, int lane, long first_part, long last_part) noexcept {
+    if (!model.soap.empty()) {
+        const Failure failure = add_soap(model, lane);
+        if (failure.reason != Failure::none)
+            return failure;
+    }
+    for (long part = first_part; part < last_part && with_members; ++part)
+        sum_members(model, lane, part);
     return {};
 }
 
@@ -156,7 +161,7 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
         std::copy_n(result.gradient + 4 * s, 3, own + 4 * lane.entry[size_t(result.side[s])]);
     if (with_members)
         add_members(model, number, i, near, result.n_sides);
-    if (model.soap.empty() || with_combined)
+    if (model.soap.empty())
         return {};
     try {
         if (!lane.soap.add(element[atom], near, model.cutoff_soap))
@@ -170,30 +175,35 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     }
 }
 
-/** Evaluate the soap terms of the atoms from `first` on, which wait in the lane's batch. */
-Failure LocalEvaluation::add_soap(const LocalModel& model, int number, long first, double* sum) noexcept {
+/** Evaluate the soap terms of the lane's batch. */
+Failure LocalEvaluation::add_soap(const LocalModel& model, int number) noexcept {
     Lane& lane = lanes[size_t(number)];
-    if (!lane.soap.evaluate(model.soap))
+    if (!(with_combined  ? lane.soap.evaluate_combined(model.soap, weights.data(), prior_weight)
+          : with_members ? lane.soap.evaluate_with_members(model.soap, size_t(model.members.width()))
+                         : lane.soap.evaluate(model.soap)))
         return failed(Failure::memory);
     const int* entry = lane.kept.data();
     for (size_t k = 0; k < lane.soap.size(); ++k) {
         const SoapBatch::Environment& one = lane.soap[k];
-        const size_t atom = size_t(first) + k;
+        const size_t atom = lane.first + k;
         energy[atom] += one.energy;
-        for (int c = 0; c < 6; ++c)
-            sum[c] += one.virial[c];
+        if (with_members)
+            add_soap_members(model, lane, k);
+        for (size_t c = 0; c < 6; ++c)
+            virial[6 * (atom / size_t(part_atoms)) + c] += one.virial[c];
         double* own = gradient.data() + 4 * list.first_near[atom];
         const double* added = lane.soap.gradient(k);
         for (int m = 0; m < one.n; ++m, ++entry)
             for (int c = 0; c < 3; ++c)
                 own[4 * *entry + c] += added[4 * m + c];
     }
+    lane.soap.clear(), lane.kept.clear();
     return {};
 }
 
 void LocalEvaluation::forces(long first, long last, double* forces) const noexcept {
-    const size_t end = size_t(std::min(list.n_atoms, last * NeighborList::chunk_atoms));
-    for (size_t i = size_t(first * NeighborList::chunk_atoms); i < end; ++i) {
+    const size_t end = size_t(std::min(list.n_atoms, last * part_atoms));
+    for (size_t i = size_t(first * part_atoms); i < end; ++i) {
         double f[3] = {pull[3 * i], pull[3 * i + 1], pull[3 * i + 2]};
         for (size_t p = size_t(list.first_near[i]); p < size_t(list.first_near[i + 1]); ++p) {
             const double *own = gradient.data() + 4 * p, *other = gradient.data() + 4 * size_t(list.reverse[p]);
@@ -214,9 +224,9 @@ void LocalEvaluation::finish(double* total, double* matrix, double* atomic) cons
     if (!matrix)
         return;
     double v[6] = {};
-    for (size_t chunk = 0; chunk < size_t(list.n_chunks()); ++chunk)
+    for (size_t part = 0; part < size_t(n_parts()); ++part)
         for (size_t c = 0; c < 6; ++c)
-            v[c] += virial[6 * chunk + c];
+            v[c] += virial[6 * part + c];
     const double full[9] = {v[0], v[5], v[4], v[5], v[1], v[3], v[4], v[3], v[2]};
     std::copy(full, full + 9, matrix);
 }

@@ -9,12 +9,13 @@ namespace kml {
 void LocalEvaluation::reserve_members(const LocalModel& model, size_t n_lanes) {
     const Members& members = model.members.members;
     const size_t width = size_t(members.width);
-    member_sums.resize(size_t(list.n_chunks()) * width);
+    member_sums.resize(size_t(n_parts()) * width);
     variance.resize(size_t(list.n_atoms));
+    unexplained.assign(size_t(list.n_atoms), 0.0);
     weights.resize(width);
     for (size_t t = 0; t < n_lanes; ++t) {
         Lane& lane = lanes[t];
-        lane.member_energies.resize(size_t(NeighborList::chunk_atoms) * width);
+        lane.member_energies.resize(size_t(batch_atoms) * width);
         lane.member_weights.resize(size_t(members.n_weights)); // zeros, and zeros again after each use
         lane.ranges.resize(size_t(members.n_ranges));
         lane.segments.resize(size_t(members.n_segments));
@@ -27,19 +28,30 @@ void LocalEvaluation::add_members(const LocalModel& model, int number, long i, c
     Lane& lane = lanes[size_t(number)];
     const Members& members = model.members.members;
     MemberMemory memory = {lane.member_weights.data(), lane.ranges.data(), lane.segments.data()};
-    double* energies = lane.member_energies.data() + size_t(i % NeighborList::chunk_atoms) * size_t(members.width);
+    double* energies = lane.member_energies.data() + (size_t(i) - lane.first) * size_t(members.width);
     model.members.function(model.terms, members, element[size_t(i)], near, n_sides, lane.scratch.data(), memory,
                            energies);
 }
 
-/** Sum the members' energies over the atoms of a chunk, and their squares over the members. */
-void LocalEvaluation::sum_members(const LocalModel& model, int number, long chunk) noexcept {
+/** Add what soap terms gave the members for atom k of the lane's batch. */
+void LocalEvaluation::add_soap_members(const LocalModel& model, Lane& lane, size_t k) noexcept {
     const size_t width = size_t(model.members.width());
-    const size_t begin = size_t(chunk * NeighborList::chunk_atoms);
-    const size_t end = std::min(size_t(list.n_atoms), begin + size_t(NeighborList::chunk_atoms));
-    double* sums = member_sums.data() + size_t(chunk) * width;
+    const double* added = lane.soap.member_energies(k);
+    double* energies = lane.member_energies.data() + k * width;
+    for (size_t s = 0; s < width; ++s)
+        energies[s] += added[s];
+    unexplained[lane.first + k] = lane.soap.unexplained(k);
+}
+
+/** Sum the members' energies over the atoms of a part, and their squares over the members. */
+void LocalEvaluation::sum_members(const LocalModel& model, int number, long part) noexcept {
+    const size_t width = size_t(model.members.width());
+    const size_t begin = size_t(part * part_atoms);
+    const size_t end = std::min(size_t(list.n_atoms), begin + size_t(part_atoms));
+    double* sums = member_sums.data() + size_t(part) * width;
     std::fill(sums, sums + width, 0.0);
-    const double* e = lanes[size_t(number)].member_energies.data();
+    const Lane& lane = lanes[size_t(number)];
+    const double* e = lane.member_energies.data() + (begin - lane.first) * width;
     for (size_t i = begin; i < end; ++i, e += width) {
         double squares[8] = {};
         for (size_t s = 0; s < width; s += 8)
@@ -50,7 +62,7 @@ void LocalEvaluation::sum_members(const LocalModel& model, int number, long chun
         double sum = 0;
         for (double square : squares)
             sum += square;
-        variance[i] = sum;
+        variance[i] = sum + unexplained[i];
     }
 }
 
@@ -58,16 +70,19 @@ void LocalEvaluation::finish_members(const LocalModel& model, double* energy_std
     const MemberTables& tables = model.members;
     const size_t width = size_t(tables.width()), n = size_t(list.n_atoms);
     std::fill(weights.begin(), weights.end(), 0.0);
-    for (size_t chunk = 0; chunk < size_t(list.n_chunks()); ++chunk)
+    for (size_t part = 0; part < size_t(n_parts()); ++part)
         for (size_t s = 0; s < width; ++s)
-            weights[s] += member_sums[chunk * width + s];
+            weights[s] += member_sums[part * width + s];
     double total = double(n) * tables.energy_floor * tables.energy_floor;
     for (double sum : weights)
         total += sum * sum;
+    for (double left : unexplained)
+        total += left;
     *energy_std = tables.energy_scale * std::sqrt(total);
     const double factor = total > 0 ? tables.energy_scale / std::sqrt(total) : 0;
     for (double& weight : weights)
         weight *= factor;
+    prior_weight = factor;
     const double floor = tables.atom_floor * tables.atom_floor;
     for (size_t i = 0; i < n && atomic_std; ++i)
         atomic_std[i] = tables.atom_scale * std::sqrt(variance[i] + floor);
@@ -90,6 +105,7 @@ Failure LocalEvaluation::begin_gradient(const LocalModel& model) noexcept { retu
 Failure LocalEvaluation::begin_member(const LocalModel& model, int member) noexcept {
     std::fill(weights.begin(), weights.end(), 0.0);
     weights[size_t(member)] = 1;
+    prior_weight = 0;
     return combine(model);
 }
 

@@ -41,10 +41,10 @@ static void evaluate_local(const kml_potential& potential) {
     for (long c = 0; c < n; ++c)
         evaluation.link(c);
     if (evaluation.prepare(potential.local, structure, 1).reason != kml::Failure::none ||
-        evaluation.environments(potential.local, 0, 0, n).reason != kml::Failure::none)
+        evaluation.environments(potential.local, 0, 0, evaluation.n_parts()).reason != kml::Failure::none)
         return;
     double energy, forces[12], virial[9];
-    evaluation.forces(0, n, forces);
+    evaluation.forces(0, evaluation.n_parts(), forces);
     evaluation.finish(&energy, virial, nullptr);
     kml::check_results(1, 4, &energy, forces, virial);
 }
