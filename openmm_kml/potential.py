@@ -159,7 +159,7 @@ class KernelPotential:
     @cached_property
     def has_uncertainty(self):
         """Whether the file holds what standard deviations are made of."""
-        return self.weights.uncertainty is not None
+        return self._engine.has_uncertainty
 
     def check_uncertainty(self):
         """Raise WeightFileError if the model has no uncertainty."""
@@ -195,13 +195,6 @@ class KernelPotential:
         elif self.species is None:
             raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
         pbc = cell is not None if pbc is None else pbc
-        if not self._engine.has_uncertainty:  # soap terms
-            from openmm_kml.reference_uncertainty import evaluate_uncertainty
-
-            found = evaluate_uncertainty(self.weights, positions, numbers, cell, pbc)
-            return UncertaintyEvaluation(
-                *found[:2], *(found[2:4] if gradient else (None, None)), found.force_std if forces else None
-            )
         found = self._engine.evaluate_uncertainty(
             positions, numbers, cell, pbc, _threads(n_threads), gradient=gradient, forces=forces
         )

@@ -16,8 +16,7 @@ from openmm_kml.reference_uncertainty import evaluate_uncertainty
 from openmm_kml.weights import to_bytes
 
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
-MOLECULES = models.UNCERTAIN_MODELS
-LOCAL = {name: model for name, model in local_models.UNCERTAIN_MODELS.items() if "soap" not in name}
+LOCAL, MOLECULES = local_models.UNCERTAIN_MODELS, models.UNCERTAIN_MODELS
 
 
 def engine_of(weights, isa=None):
@@ -173,7 +172,7 @@ def test_models_without_uncertainty_say_so():
         potential.evaluate_uncertainty(np.eye(3))
 
 
-@pytest.mark.parametrize("name", ["pairs and triples of silica", "pairs of silicon"])
+@pytest.mark.parametrize("name", ["pairs and triples of silica", "soap, pairs and repulsion of silica"])
 def test_the_potential_returns_what_was_asked_for(name):
     weights = LOCAL[name]
     potential = KernelPotential.from_bytes(to_bytes(weights))

@@ -44,8 +44,10 @@ Soap::Soap(const SoapTerm& term, const char* isa, SoapPurpose purpose) : functio
     set_angular(term);
     set_elements(term, work);
     set_panels(term, purpose, work);
-    if (purpose == SoapPurpose::evaluation)
+    if (purpose == SoapPurpose::evaluation) {
+        set_members(term);
         set_polynomial(term);
+    }
     summarize(term);
 }
 
@@ -365,6 +367,28 @@ void Soap::set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparati
     tables.form = SoapForm::sum;
     tables.n_rows = long(rows);
     tables.panels = panels.data(), tables.coefficients = coefficients.data();
+}
+
+/** What a term with uncertainty needs besides: the sparse points again, deviations and explained rows by panels. */
+void Soap::set_members(const SoapTerm& term) {
+    const size_t M = size_t(term.n_sparse), rows = size_t(tables.n_rows), S = term.deviations.size() / M;
+    if (S == 0)
+        return;
+    const size_t width = whole_lines(S), n_sums = width + whole_lines(term.n_explained);
+    points = panels; // `panels` may become a polynomial's
+    deviations.assign(rows * n_sums, 0.0);
+    for (size_t k = 0; k < S + term.n_explained; ++k)
+        for (size_t s = 0; s < M; ++s) {
+            const double value = k < S ? term.deviations[k * M + s] : term.explained[(k - S) * M + s];
+            deviations[(s / 8 * n_sums + (k < S ? k : width + k - S)) * 8 + s % 8] = value;
+        }
+    tables.members = {points.data(),
+                      tables.offsets,
+                      long(rows),
+                      deviations.data(),
+                      long(width),
+                      long(n_sums),
+                      term.n_explained ? term.prior_variance : 0};
 }
 
 /** Replace the sum over sparse points where a polynomial of degree one or two costs less. */

@@ -28,13 +28,31 @@ bool SoapBatch::add(int element, const Neighbors& given, double reach) noexcept 
     }
 }
 
-bool SoapBatch::evaluate(const std::vector<Soap>& terms) noexcept {
+bool SoapBatch::evaluate_with_members(const std::vector<Soap>& terms, size_t members) noexcept {
+    try {
+        width = members, with_members = true;
+        of_members.assign(environments.size() * width, 0.0);
+        left.assign(environments.size(), 0.0);
+        const bool good = evaluate(terms, nullptr, 0);
+        with_members = false;
+        return good;
+    } catch (...) {
+        with_members = false;
+        return false;
+    }
+}
+
+bool SoapBatch::evaluate_combined(const std::vector<Soap>& terms, const double* weights, double factor) noexcept {
+    return evaluate(terms, weights, factor);
+}
+
+bool SoapBatch::evaluate(const std::vector<Soap>& terms, const double* weights, double factor) noexcept {
     try {
         if (gradients.size() < 4 * used)
             gradients.resize(4 * x.size());
         std::fill(gradients.begin(), gradients.begin() + long(4 * used), 0.0);
         for (const Soap& term : terms)
-            evaluate(term);
+            evaluate(term, weights, factor);
         return true;
     } catch (...) {
         return false;
@@ -68,13 +86,20 @@ double* SoapBatch::scratch(const Soap& term, size_t first, size_t n) {
     return own_scratch.data();
 }
 
-bool SoapBatch::evaluate(const Soap& term) {
+void SoapBatch::evaluate(const Soap& term, const double* weights, double factor) {
     centers(term);
     for (size_t k = 0; k < block.size(); ++k)
         block[k].gradient = gradients.data() + 4 * environments[who[k]].start;
     for (size_t first = 0; first < block.size();) {
         const size_t n = next_part(block.size() - first, size_t(term.block()));
-        term.evaluate(block.data() + first, int(n), scratch(term, first, n));
+        if (with_members) {
+            block_members.resize(n * width);
+            block_left.resize(n);
+        }
+        const SoapMemberCall call = {block_members.data(), block_left.data(), weights, factor};
+        term.evaluate(block.data() + first, int(n), scratch(term, first, n), with_members || weights ? &call : nullptr);
+        if (with_members)
+            add_members(first, n);
         for (size_t k = first; k < first + n; ++k) {
             Environment& one = environments[who[k]];
             one.energy += block[k].energy;
@@ -83,7 +108,16 @@ bool SoapBatch::evaluate(const Soap& term) {
         }
         first += n;
     }
-    return true;
+}
+
+/** Add what came of the members of n centers of the block to their environments. */
+void SoapBatch::add_members(size_t first, size_t n) {
+    for (size_t k = 0; k < n; ++k) {
+        const size_t at = who[first + k];
+        left[at] += block_left[k];
+        for (size_t s = 0; s < width; ++s)
+            of_members[at * width + s] += block_members[k * width + s];
+    }
 }
 
 double SoapBatch::memory() const {

@@ -6,6 +6,7 @@
  */
 #include "soap_density.h"
 #include "soap_kernel.h"
+#include "soap_members.h"
 #include "soap_rows.h"
 
 namespace kml {
@@ -34,8 +35,8 @@ long scratch(const SoapTables& tables, long n_centers, long n_neighbors) {
     for (int l = 0; l < tables.n_angular; ++l)
         widest = tables.rank[l] > widest ? tables.rank[l] : widest;
     return hoods + lanes * (tables.n_channels * tables.n_coefficients + group) + soap_group * tables.n_columns +
-           (lanes + soap_group) * tables.block_rows + chunk_memory_size(tables) + rows +
-           widest * widest * tables.n_channels * 3 * 8 + 1024;
+           (lanes + soap_group) * tables.block_rows + soap_group * (tables.members.n_sums + tables.block_rows) +
+           chunk_memory_size(tables) + rows + widest * widest * tables.n_channels * 3 * 8 + 1024;
 }
 
 /** Divide n centers into groups of even numbers of vectors. */
@@ -75,11 +76,25 @@ void forward(const SoapTables& tables, SoapCenter* centers, int n, Block& block,
     }
 }
 
-void evaluate(const SoapTables& tables, SoapCenter* centers, int n, double* scratch) {
+/** Energies and slopes of all groups, of the term or of a sum of its members. */
+void evaluate_groups(const SoapTables& tables, Block& block, Arena& arena, const SoapMemberCall* call) {
+    double* sums = call ? arena.doubles(tables.members.n_sums * soap_group) : nullptr;
+    if (call && call->weights) {
+        double* coefficients = arena.doubles(tables.block_rows * soap_group);
+        for (int g = 0; g < block.n_groups; ++g)
+            combine_members(tables, block.groups[g], block.values, sums, coefficients, *call);
+        return;
+    }
+    kernel(tables, block.groups, block.n_groups, block.values);
+    if (call)
+        evaluate_members(tables, block.groups, block.n_groups, block.values, sums, *call);
+}
+
+void evaluate(const SoapTables& tables, SoapCenter* centers, int n, double* scratch, const SoapMemberCall* call) {
     Block block;
     Arena arena = {scratch};
     forward(tables, centers, n, block, arena);
-    kernel(tables, block.groups, block.n_groups, block.values);
+    evaluate_groups(tables, block, arena, call);
     const long all = tables.n_channels * tables.n_coefficients;
     for (int g = 0; g < block.n_groups; ++g) {
         Group& group = block.groups[g];

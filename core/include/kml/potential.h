@@ -26,9 +26,7 @@ struct kml_potential {
     const kml::InstructionSet* instructions = nullptr;
 
     bool is_local() const { return !local.empty(); }
-    bool has_uncertainty() const {
-        return is_local() ? !local.members.empty() && local.soap.empty() : !uncertainties.empty();
-    }
+    bool has_uncertainty() const { return is_local() ? !local.members.empty() : !uncertainties.empty(); }
     /** Floating-point operations of one evaluation, for local terms roughly. */
     double operations(long n_atoms) const;
     /**

@@ -55,7 +55,9 @@ public:
         return size_t(functions->scratch(tables, n_centers, n_neighbors));
     }
     /** Energies, gradients and virials of a block of centers; see soap_block.h. */
-    void evaluate(SoapCenter* block, int n, double* scratch) const { functions->evaluate(tables, block, n, scratch); }
+    void evaluate(SoapCenter* block, int n, double* scratch, const SoapMemberCall* members = nullptr) const {
+        functions->evaluate(tables, block, n, scratch, members);
+    }
     /** See SoapFunctions::rows: the sparse points first_row <= s < last_row, multiples of 8, into rows of `out` from 0
      * on. */
     void rows(SoapCenter& center, int atom, const int* atoms, long first_row, long last_row, const SoapRows& out,
@@ -75,6 +77,7 @@ private:
     void set_angular(const SoapTerm& term);
     void set_elements(const SoapTerm& term, const Preparation& work);
     void set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparation& work);
+    void set_members(const SoapTerm& term);
     void set_polynomial(const SoapTerm& term);
     void summarize(const SoapTerm& term);
 
@@ -84,7 +87,7 @@ private:
     std::vector<int> rank, first, row, channel, column, power_first, pairs;
     std::vector<unsigned char> counts, centers;
     AlignedVector radial, recursion, scale, species_weights, central, multiplicity, panels, coefficients, offsets,
-        linear;
+        linear, points, deviations;
 };
 
 } // namespace kml

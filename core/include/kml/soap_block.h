@@ -29,6 +29,27 @@ enum class SoapForm {
     linear,    // ζ = 1: v·p + c
 };
 
+/** What a term with uncertainty has besides; all zero without. */
+struct SoapMembers {
+    const double* points;  // panels (n_rows / 8, dimension, 8) of the sparse points, in whatever form the energy is
+    const double* offsets; // (n_rows): b_s, or NULL
+    long n_rows;           // M up to a multiple of 8
+    /** (n_rows / 8, n_sums, 8): deviations of all members, up to `width`, then the explained rows, zeros at the ends.
+     */
+    const double* deviations;
+    long width, n_sums;    // multiples of 8
+    double prior_variance; // eV²; 0 without explained rows
+};
+
+/** What is wanted of the members in one call. */
+struct SoapMemberCall {
+    double* energies;    // OUT (n, width): of each center by each member, eV; when `weights` is NULL
+    double* unexplained; // OUT (n,): variance that the sparse points leave of the prior, eV²; when `weights` is NULL
+    /** (width,): evaluate Σ_s weights_s e_s + ½ factor v instead of the term; its energies are not set. */
+    const double* weights;
+    double factor;
+};
+
 /**
  * A term ready to evaluate. The radial functions of each l are rotated so that the last ones vanish and are left out;
  * the sparse points are rotated alike. l-major: entry (l, k, k') of the power spectrum stands at power_first[l] + k (k
@@ -82,6 +103,8 @@ struct SoapTables {
     int power;            // ζ when it is an integer, else 0
     const double* linear; // (dimension): v
     double constant;      // c
+
+    SoapMembers members;
 };
 
 /** One center of a block. */
@@ -103,8 +126,9 @@ struct SoapRows {
 
 /** The functions of one instruction set. Scratch memory is aligned to 64 bytes; every center is one of the term's. */
 struct SoapFunctions {
-    /** Energies and gradients of up to soap_most_block centers. */
-    void (*evaluate)(const SoapTables& tables, SoapCenter* centers, int n, double* scratch);
+    /** Energies and gradients of up to soap_most_block centers; those of the members too, unless `members` is NULL. */
+    void (*evaluate)(const SoapTables& tables, SoapCenter* centers, int n, double* scratch,
+                     const SoapMemberCall* members);
     /** Power spectra (n, dimension) of up to soap_most_block centers, normalized if the term says so, without √2. */
     void (*spectra)(const SoapTables& tables, SoapCenter* centers, int n, double* scratch, double* spectra);
     /**
