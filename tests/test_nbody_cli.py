@@ -116,8 +116,8 @@ def test_learning_curve_takes_the_options_of_the_trainer(data, tmp_path):
         ("validated", ["--selection", "validation", "--n-valid", "4"]),
     ):
         report = tmp_path / "curve.json"
-        words = ["learning-curve", str(data), "--kind", "nbody", "--sizes", "8", "--n-test", "4", "--json", str(report)]
-        assert main([*words, *FAST, *options]) == 0
+        words = f"learning-curve {data} --kind nbody --sizes 12 --n-test 4 --json {report}"
+        assert main([*words.split(), *FAST, *options]) == 0
         (point,) = json.loads(report.read_text())
         errors[name] = point["forces_rmse"]
     assert len(set(errors.values())) == 4

@@ -143,6 +143,15 @@ def test_a_potential_of_the_model_is_recovered(one):
     assert fit.weights.terms[-1].kind == "repulsion"
 
 
+def test_atoms_that_would_fuse_are_noted(one):
+    notes = {
+        repulsion: fit_soap(one[0][:4], None, options(n_sparse=8, repulsion=repulsion, members=0)).report["notes"]
+        for repulsion in (True, False)
+    }
+    assert notes[True] == []
+    assert [note.startswith("Si and Si attract each other somewhere below") for note in notes[False]] == [True]
+
+
 def test_a_model_in_the_space_of_the_basis_is_recovered_to_the_noise(one):
     structures = one[0]
     truth = drawn_model(structures, pairs=False)

@@ -173,20 +173,3 @@ def missing_energies(structures, options):
     if missing == len(structures):
         note += ", so that those of the model have no common zero; are the energies under another name?"
     return note
-
-
-def repulsion_switch(found):
-    """Return the switch radii (pairs, 2) of the repulsion, Å.
-
-    It is full below 0.7 of the shorter of the sum of covalent radii and the shortest distance seen, and off above the
-    longer of the two: what the data determine is left to f2.
-    """
-    n = len(found.elements)
-    switch = np.zeros((n_pairs(n), 2))
-    for a in range(n):
-        for b in range(a, n):
-            bond = radii_of([found.elements[a], found.elements[b]]).sum()
-            seen = found.shortest[pair_number(a, b, n)]
-            seen = seen if np.isfinite(seen) else bond
-            switch[pair_number(a, b, n)] = 0.7 * min(bond, seen), max(bond, seen)
-    return switch

@@ -7,10 +7,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from openmm_kml import __version__
-from openmm_kml.dimers import dimer_energies
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, TrainingError
-from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
+from openmm_kml.local_terms import Spline2Term, Spline3Term
 from openmm_kml.metrics import structure_errors
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.training.labels import KnownPart, check_sets
@@ -21,14 +20,9 @@ from openmm_kml.training.nbody.design import design_rows
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
 from openmm_kml.training.nbody.solve import Posterior, memory, solve, triangular_factor
-from openmm_kml.training.nbody.survey import (
-    missing_energies,
-    reach_warnings,
-    repulsion_switch,
-    shell_warning,
-    survey,
-)
+from openmm_kml.training.nbody.survey import missing_energies, reach_warnings, shell_warning, survey
 from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.repulsion import local_repulsion, wall_notes
 from openmm_kml.training.uncertainty import Predictions, composition_projector, describe, held_out, with_members
 from openmm_kml.weights import Weights
 
@@ -96,7 +90,7 @@ class _Training:
         warnings = (shell_warning(found, options), missing_energies(self.train, options))
         self.notes += [warning for warning in warnings if warning] + reach_warnings(found, options)
         self.elements = found.elements
-        self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
+        self.repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
         self._check_memory()
         self.known = KnownPart(self.train, self.repulsion, basis.reach, options)
@@ -112,7 +106,7 @@ class _Training:
         if options.members:
             weights, calibrations, n_left, source = self._uncertain(weights, posterior, chosen, staying, left)
         self._lap("uncertainty")
-        self._check_wall(weights)
+        self.notes += wall_notes(weights, basis.grid2.start)
         report = {
             "hyperparameters": vars(chosen) | {"kernel": options.kernel},
             "selection": {"criterion": criterion, "trials": log},
@@ -262,20 +256,6 @@ class _Training:
             atom_energies=self.known.one_body(free),
             provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
         )
-
-    def _check_wall(self, weights):
-        """Note pairs of atoms that would attract each other below the shortest distance seen."""
-        start = self.basis.grid2.start
-        distances = np.linspace(0.3 * start, start, 40)
-        for a, first in enumerate(self.elements):
-            for second in self.elements[a:]:
-                energies, _ = dimer_energies(weights, first, second, distances)
-                if np.any(np.diff(energies) > 0):
-                    self.notes.append(
-                        f"{symbol(first)} and {symbol(second)} attract each other somewhere below {start:.2f} Å, where "
-                        "there are no data; add frames with short distances"
-                        + ("" if self.options.repulsion else " or the repulsion")
-                    )
 
 
 def _describe_grids(basis):

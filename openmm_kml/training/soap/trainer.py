@@ -10,15 +10,15 @@ from threadpoolctl import threadpool_limits
 from openmm_kml import __version__
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError
-from openmm_kml.local_terms import RepulsionTerm
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.labels import KnownPart, check_sets
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.rows import KINDS
 from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, solve, triangular_factor
-from openmm_kml.training.nbody.survey import missing_energies, repulsion_switch, survey
+from openmm_kml.training.nbody.survey import missing_energies, survey
 from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.repulsion import local_repulsion, wall_notes
 from openmm_kml.training.soap import memory
 from openmm_kml.training.soap.assembly import assemble
 from openmm_kml.training.soap.basis import SoapBasis
@@ -106,7 +106,7 @@ class _Training:
         terms = self._sparse_terms(descriptors, counts, points)
         self._lap("sparse points")
         self.basis = basis = SoapBasis(splines, options.pairs, terms, options.n_threads)
-        self.repulsion = RepulsionTerm(_switch(found)) if options.repulsion else None
+        self.repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
         reach = max(options.cutoff, splines.reach)
         self.known = KnownPart(self.train, self.repulsion, reach, options)
         self._lap("repulsion")
@@ -127,6 +127,7 @@ class _Training:
         weights = self._weights(posterior)
         self._lap("solution")
         weights, described, notes = self._with_uncertainty(weights, posterior, chosen, folds)
+        notes += wall_notes(weights, splines.grid2.start)
         self._lap("uncertainty")
         report = {
             "hyperparameters": vars(chosen),
@@ -286,15 +287,3 @@ class _Training:
             atom_energies=self.known.one_body(free),
             provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
         )
-
-
-def _switch(found):
-    """Return the switch radii (pairs, 2) of the repulsion, Å: it ends at the shortest distance seen, if there is one.
-
-    A switch among the data is a sharp function that the regression would have to undo: with the end at the sum of
-    covalent radii, forces of silicon were 10 % worse.
-    """
-    switch = repulsion_switch(found)
-    seen = np.isfinite(found.shortest)
-    switch[seen, 1] = found.shortest[seen]
-    return switch
