@@ -12,6 +12,8 @@ SMALL = 1e-6  # raw variances below, relative to their mean, vanish by symmetry:
 LEVELS = (0.68, 0.95)
 LEAST_ERRORS = 5  # from fewer errors nothing is learned
 _FLOORS = 61  # tried on a grid, then refined
+_NEAR = math.log(2)  # deviation of the logarithm of a scale that is likely beforehand
+_NEWTON = 30
 _QUANTILES = (0.9944578832, 1.9599639845)  # of |normal| at the levels
 
 
@@ -23,11 +25,8 @@ class Calibration(NamedTuple):
     n_errors: int = 0
 
 
-def fit_scale(errors, variances, counts=1):
+def fit_scale(errors, variances, counts=1, near=None):
     """Return the `Calibration` that makes the errors most likely; scale 1 and floor 0 from fewer than `LEAST_ERRORS`.
-
-    Given the floor, the likeliest scale is the root of the mean of e²/(variance + count floor²), so that only the floor
-    is searched for.
 
     Parameters
     ----------
@@ -36,6 +35,10 @@ def fit_scale(errors, variances, counts=1):
         Raw.
     counts : ndarray of shape (n,) or int
         What the square of the floor is multiplied with: atoms, for energies.
+    near : float, optional
+        A scale that is likely beforehand, to a factor of two or so: that of forces, for energies. A few energies that
+        all have about the same raw variance could else be explained by a floor alone, and nothing would be left to grow
+        outside the data.
     """
     errors, variances = (np.ravel(np.asarray(values, dtype=float)) for values in (errors, variances))
     counts = np.broadcast_to(np.asarray(counts, dtype=float), errors.shape)
@@ -45,15 +48,34 @@ def fit_scale(errors, variances, counts=1):
         return Calibration()
     unit = math.sqrt(np.mean(variances / counts))
 
-    def loss(floor):
+    def best(floor):
+        """Return the loss at the best scale, and that scale."""
         total = variances + counts * floor**2
-        return float(np.mean(np.log(total)) + math.log(np.mean(errors**2 / total)))
+        return _best_scale(float(np.mean(np.log(total))), float(np.mean(errors**2 / total)), len(errors), near)
 
     floors = [0.0, *(unit * np.logspace(-3, 2, _FLOORS))]
-    best = int(np.argmin([loss(floor) for floor in floors]))
-    floor = _refined(loss, floors, best) if best else 0.0
-    scale = math.sqrt(np.mean(errors**2 / (variances + counts * floor**2)))
-    return Calibration(scale, float(floor), len(errors))
+    place = int(np.argmin([best(floor)[0] for floor in floors]))
+    floor = _refined(lambda value: best(value)[0], floors, place) if place else 0.0
+    return Calibration(best(floor)[1], float(floor), len(errors))
+
+
+def _best_scale(mean_log, mean_square, n_errors, near):
+    """Return the least loss, minus the logarithm of the likelihood by two errors, and its scale a.
+
+    Without a scale beforehand a² is the mean square of errors in units of their raw deviations; with one, Newton's
+    method finds ln a.
+    """
+    x = 0.5 * math.log(mean_square)
+    strength = 0.0 if near is None else 1 / (n_errors * _NEAR**2)
+    for _ in range(_NEWTON if strength else 0):
+        square = mean_square * math.exp(-2 * x)
+        slope = 2 - 2 * square + 2 * strength * (x - math.log(near))
+        step = slope / (4 * square + 2 * strength)
+        x -= math.copysign(min(abs(step), 1.0), step)
+    loss = mean_log + 2 * x + mean_square * math.exp(-2 * x)
+    if strength:
+        loss += strength * (x - math.log(near)) ** 2
+    return loss, math.exp(x)
 
 
 def is_open(variances):

@@ -1,5 +1,7 @@
 """Calibration, members of a posterior, and the trainers of local models that bring both together."""
 
+from dataclasses import replace
+
 import local_models
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from openmm_kml.reference_uncertainty import evaluate_uncertainty
 from openmm_kml.structures import StructureSet
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.nbody.solve import BlockPrior, solve
-from openmm_kml.training.uncertainty import composition_projector, held_out
+from openmm_kml.training.uncertainty import composition_projector, folds_of, held_out
 
 SMALL = {"cutoff2": 4.4, "cutoff3": 3.0, "spacing2": 0.5, "spacing3": 0.5, "progress": False}
 TRUTH = local_models.LOCAL_MODELS["all terms of silica, compact"]
@@ -118,9 +120,9 @@ def fitted():
 def test_a_trained_model_knows_its_uncertainty(fitted):
     report = fitted.report["uncertainty"]
     assert report["members"] == 8
-    assert report["n_frames"] == 8
-    assert report["n_energies"] == 8
-    assert report["n_force_components"] == 8 * 18
+    assert report["n_frames"] == 24
+    assert report["n_energies"] == 24
+    assert report["n_force_components"] == 24 * 18
     assert report["energy_scale"] != 1.0
     frame = silica(1, seed=9)[0].frames[0]
     found = evaluate_uncertainty(fitted.weights, frame.positions, frame.numbers, frame.cell, frame.pbc)
@@ -158,6 +160,28 @@ def test_two_frames_cannot_calibrate():
     fit = fit_nbody(silica(2), options=NBodyOptions(members=4, **SMALL))
     assert fit.weights.uncertainty.energy_scale == 1.0
     assert any("not calibrated" in note for note in fit.report["notes"])
+
+
+def test_parts_left_out_in_turn():
+    few = [*frames(1, 21), *frames(2, 1, (8, 14)), *frames(3, 1, (14,))]
+    parts, staying = folds_of(StructureSet(few), 5)
+    assert staying.tolist() == [21, 22]  # the only one with oxygen, and one of a single atom
+    assert np.sort(np.concatenate(parts)).tolist() == list(range(21))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    groups = [replace(frame, group="ab"[k % 2]) for k, frame in enumerate(frames(4, 20))]
+    for part in folds_of(StructureSet(groups), 5)[0]:
+        assert sorted(groups[k].group for k in part) == ["a", "a", "b", "b"]
+
+
+def test_a_scale_that_is_likely_beforehand_holds_where_errors_are_few():
+    rng = np.random.default_rng(6)
+    few = rng.normal(size=8)
+    alone = fit_scale(few, np.full(8, 1.0))
+    near = fit_scale(few, np.full(8, 1.0), near=5.0)
+    assert alone.scale < 1.5
+    assert 1.5 * alone.scale < near.scale < 5.0
+    errors, variances = drawn(2.5, 0.003)
+    assert np.isclose(fit_scale(errors, variances, near=25.0).scale, 2.5, rtol=0.03)
 
 
 def test_forces_alone_scale_the_energies_too():

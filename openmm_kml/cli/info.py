@@ -53,6 +53,7 @@ def run(args):
         "terms": [_describe(term, weights.species) for term in weights.terms],
         "provenance": weights.provenance,
         **baseline_of(weights),
+        **uncertainty_of(weights),
     }
     write_json(args.json, report)
     _print(report)
@@ -99,8 +100,32 @@ def _print(report):
         print(f"  trained on      {'energies and forces' if term['trained_on_energies'] else 'forces'}")
         print(f"  energy offset   {term['energy_offset']:.6f} eV")
         print_symmetries(term["symmetries"])
+    print_uncertainty(report)
     print_baseline(report)
     print_provenance(report["provenance"])
+
+
+def uncertainty_of(weights):
+    """Return what a report says of the uncertainty of a model, if it has one."""
+    if weights.uncertainty is None:
+        return {}
+    from openmm_kml.uncertainty import document_entry
+
+    rows = [len(t.explained_descriptor_coefficients) for t in weights.terms if t.kind == "gdml"]
+    return {"uncertainty": document_entry(weights.uncertainty) | ({"rows": rows} if rows else {})}
+
+
+def print_uncertainty(report):
+    if "uncertainty" not in report:
+        print("  uncertainty     none")
+        return
+    said = report["uncertainty"]
+    source = f"{said['members']} members" if said["members"] else f"{sum(said['rows'])} rows"
+    energy, force = (
+        f"{said[f'{name}_scale']:.3g} times, floor {1e3 * said[f'{name}_floor']:.2g} meV"
+        for name in ("energy", "force")
+    )
+    print(f"  uncertainty     {source}; energies {energy}; forces {force}/Å")
 
 
 def baseline_of(weights):

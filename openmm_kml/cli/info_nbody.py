@@ -12,7 +12,13 @@ _FORMS = {
 
 def info_of_local(args, weights):
     """Print, write and draw what a model of local terms holds."""
-    from openmm_kml.cli.info import baseline_of, print_baseline, print_provenance
+    from openmm_kml.cli.info import (
+        baseline_of,
+        print_baseline,
+        print_provenance,
+        print_uncertainty,
+        uncertainty_of,
+    )
     from openmm_kml.elements import symbol
 
     report = {
@@ -24,6 +30,7 @@ def info_of_local(args, weights):
         "pair_energies": _pair_table(weights),
         "provenance": weights.provenance,
         **baseline_of(weights),
+        **uncertainty_of(weights),
     }
     if args.plot is not None:
         from openmm_kml.plots import save_figure
@@ -32,6 +39,7 @@ def info_of_local(args, weights):
         save_figure(functions(weights), args.plot)
     write_json(args.json, report)
     _print(report)
+    print_uncertainty(report)
     print_baseline(report)
     print_provenance(report["provenance"])
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, solve_triangular
 
-from openmm_kml.calibration import fit_scale
+from openmm_kml.calibration import Calibration, fit_scale
 from openmm_kml.errors import TrainingError
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.training.assembly import kernel_columns, kernel_matrix
@@ -154,12 +154,13 @@ def add_uncertainty(model, validation, rank=None, n_threads=1):
     known = validation[: min(len(validation), _MOST_ENERGIES)]
     energies, forces = model.predict(known.positions)
     few, full = explained.variances(known.positions)
-    energy = fit_scale([], [])
-    if known.energies is not None and model.problem.molecules.energies is not None:
-        energy = fit_scale(energies - known.energies, few, n_atoms)
     some = slice(0, _MOST_FORCES)
     variances, _ = explained.variances(known.positions[some], forces=True)
     force = fit_scale(forces[some] - known.forces[some], variances)
+    energy = Calibration()
+    if known.energies is not None and model.problem.molecules.energies is not None:
+        near = force.scale if force.n_errors else None
+        energy = fit_scale(energies - known.energies, few, n_atoms, near)
     uncertainty, notes = calibrated(energy, force, members=0)
     ratio = np.sqrt(few / np.maximum(full, np.finfo(float).tiny))
     report = {

@@ -9,6 +9,7 @@ from openmm_kml.uncertainty import Uncertainty
 
 _LEAST_FRAMES = 10  # left out, where a third of the frames are so many
 _TENTH = 10
+_LEAST_MOVING = 3
 
 
 def held_out(structures, seed=0):
@@ -41,6 +42,36 @@ def held_out(structures, seed=0):
             for kind in kinds[place]:
                 left[kind] -= 1
     return np.array(sorted(chosen), dtype=int)
+
+
+def folds_of(structures, count, seed=0):
+    """Return parts of the frames that are left out in turn, and the places of those that always stay.
+
+    Groups of frames are spread over all parts. Frames of one atom, and the only frame of an element, always stay.
+
+    Parameters
+    ----------
+    structures : StructureSet
+    count : int
+    seed : int
+
+    Returns
+    -------
+    parts : list of ndarray of int
+        Fewer for few frames, none for fewer than three.
+    staying : ndarray of int
+    """
+    frames = list(structures)
+    elements, times = np.unique(np.concatenate([np.unique(frame.numbers) for frame in frames]), return_counts=True)
+    single = set(elements[times == 1].tolist())
+    moving = [k for k, frame in enumerate(frames) if len(frame) > 1 and not single.intersection(frame.numbers.tolist())]
+    everything = np.arange(len(frames))
+    if len(moving) < _LEAST_MOVING:
+        return [], everything
+    shuffled = np.random.default_rng((seed, 68)).permutation(moving)
+    shuffled = sorted(shuffled.tolist(), key=lambda k: frames[k].group or "")
+    count = min(count, len(moving))
+    return [np.sort(shuffled[k::count]) for k in range(count)], np.setdiff1d(everything, moving)
 
 
 def composition_projector(structures, elements, known=()):
@@ -82,12 +113,31 @@ class Predictions:
             errors = rows.forces @ coefficients - labels.forces.ravel()
             self.forces.append((errors, np.sum((rows.forces @ members.T) ** 2, axis=1)))
 
+    def add_energies(self, rows, labels, coefficients, members, sizes):
+        """Add the energies of frames.
+
+        Parameters
+        ----------
+        rows : list of ndarray of shape (n_columns,)
+        labels : list of Labels
+        coefficients, members
+            As in `add`.
+        sizes : list of int
+            Atoms.
+        """
+        for row, label, size in zip(rows, labels, sizes, strict=True):
+            if label.energy is not None:
+                variance = float(np.sum((members @ row) ** 2))
+                self.energy.append((row @ coefficients - label.energy, variance, size))
+
     def calibrations(self):
         """Return the `Calibration` of energies and of forces."""
-        energy = fit_scale(*zip(*self.energy, strict=True)) if self.energy else Calibration()
-        forces = Calibration()
+        energy = forces = Calibration()
         if self.forces:
             forces = fit_scale(*(np.concatenate(part) for part in zip(*self.forces, strict=True)))
+        if self.energy:
+            near = forces.scale if forces.n_errors else None
+            energy = fit_scale(*zip(*self.energy, strict=True), near=near)
         return energy, forces
 
 

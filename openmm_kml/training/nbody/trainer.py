@@ -1,7 +1,7 @@
 """The two- and three-body trainer: from structures to a weight file."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -19,14 +19,17 @@ from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.design import design_rows
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
-from openmm_kml.training.nbody.solve import Posterior, memory, solve, triangular_factor
+from openmm_kml.training.nbody.solve import Posterior, StackedQR, memory, solve, triangular_factor
 from openmm_kml.training.nbody.survey import missing_energies, reach_warnings, shell_warning, survey
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.repulsion import local_repulsion, wall_notes
-from openmm_kml.training.uncertainty import Predictions, composition_projector, describe, held_out, with_members
+from openmm_kml.training.uncertainty import Predictions, composition_projector, describe, folds_of, with_members
 from openmm_kml.weights import Weights
 
 _SEED = 95  # of the members
+_FOLDS = 5  # parts left out in turn
+_MOST_COLUMNS = 2500  # with more, only two parts: each fit is a factorization
+_KEPT = 250e6  # bytes of rows of forces that are kept for the calibration
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,37 @@ def fit_nbody(train, validation=None, options=None):
         return _Training(train, validation, options).run()
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The rows of some training frames.
+
+    Attributes
+    ----------
+    places : ndarray of int
+        Of the frames.
+    factor : ndarray
+        Triangular, with the labels as the last column.
+    n_rows, n_triples : int
+    energies : list of ndarray of shape (n_columns,)
+        Rows of the energies of the frames.
+    kept : dict
+        Place among these frames -> all rows of the frame; as many as memory is given.
+    """
+
+    places: np.ndarray
+    factor: np.ndarray
+    n_rows: int
+    n_triples: int
+    energies: list
+    kept: dict
+
+
+def _stacked(parts):
+    """Return the factor of all rows of some parts, and their number."""
+    factor = parts[0].factor if len(parts) == 1 else triangular_factor(np.concatenate([part.factor for part in parts]))
+    return factor, sum(part.n_rows for part in parts)
+
+
 class _Training:
     def __init__(self, train, validation, options):
         self.options = options
@@ -95,8 +129,9 @@ class _Training:
         self._check_memory()
         self.known = KnownPart(self.train, self.repulsion, basis.reach, options)
         self._lap("repulsion")
-        factor, n_rows, n_triples, staying, left = self._rows()
+        parts = self._rows()
         self._lap("design")
+        factor, n_rows = _stacked([part for part in parts if part.n_rows])
         chosen, log, criterion = self._choose(factor, n_rows)
         self._lap("selection")
         posterior = solve(factor, n_rows, chosen.prior(basis, options))
@@ -104,7 +139,7 @@ class _Training:
         self._lap("solution")
         calibrations, n_left, source = (None, 0, None)
         if options.members:
-            weights, calibrations, n_left, source = self._uncertain(weights, posterior, chosen, staying, left)
+            weights, calibrations, n_left, source = self._uncertain(weights, posterior, chosen, parts)
         self._lap("uncertainty")
         self.notes += wall_notes(weights, basis.grid2.start)
         report = {
@@ -115,7 +150,7 @@ class _Training:
             "elements": [symbol(z) for z in self.elements],
             "atom_energies": {symbol(z): e for z, e in weights.atom_energies.items()},
             "shortest_distances": found.pair_distances(),
-            "triples_per_atom": n_triples / self.train.n_atoms,
+            "triples_per_atom": sum(part.n_triples for part in parts) / self.train.n_atoms,
             "grids": _describe_grids(basis),
             "n_columns": basis.n_columns,
             "memory": memory(basis.n_columns),
@@ -171,54 +206,82 @@ class _Training:
         return best, log, criterion
 
     def _rows(self):
-        """Return the factor of all rows, their number and that of triples; the same of the frames that stay, if any.
+        """Return the `_Part`s of the training rows: first the frames that always stay, then those left out in turn.
 
-        Where the uncertainty has no validation frames, it is calibrated on training frames that are left out of a fit
-        of the same hyperparameters; their rows join those of the others.
+        Where the uncertainty has no validation frames, it is calibrated on training frames that are left out of fits of
+        the same hyperparameters.
         """
         known, options = self.known, self.options
-        left = held_out(self.train) if options.members and self.validation is None else np.array([], int)
-        stay = np.setdiff1d(np.arange(len(self.train)), left)
-        parts, n_triples = [], 0
-        for places, description in ((stay, "design matrix"), (left, "frames left out")):
-            if not len(places):
-                continue
-            labels = [known.train_labels[k] for k in places]
-            reduced = reduce_set(
-                self.basis, self.train[places], labels, options, description, known=known.atom_energies
-            )
-            n_triples += reduced.n_triples
-            if reduced.factors:
-                rows = reduced.factors["all"]
-                parts.append((rows.factor(), rows.n_rows))
-        if not parts:
-            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
-        n_rows = sum(count for _, count in parts)
-        factor = parts[0][0] if len(parts) == 1 else triangular_factor(np.concatenate([part for part, _ in parts]))
-        return factor, n_rows, n_triples, parts[0], left
+        parts, staying = [], np.arange(len(self.train))
+        if options.members and self.validation is None:
+            parts, staying = folds_of(self.train, _FOLDS if self.basis.n_columns <= _MOST_COLUMNS else 2)
+        found = []
+        for number, places in enumerate((staying, *parts)):
+            energies, kept = [], {}
+            size = 8 * self.basis.n_columns * sum(3 * len(self.train.frames[k]) for k in places)
+            stride = max(1, int(np.ceil(size * max(1, len(parts)) / _KEPT)))
 
-    def _uncertain(self, weights, posterior, chosen, staying, left):
+            def rows_of(basis, frame, energies=energies, kept=kept, stride=stride):
+                rows = design_rows(basis, frame)
+                if parts and len(energies) % stride == 0:
+                    kept[len(energies)] = rows
+                energies.append(rows.energy)
+                return rows
+
+            labels = [known.train_labels[k] for k in places]
+            description = f"design matrix, {number} of {len(parts)}" if parts else "design matrix"
+            reduced = reduce_set(
+                self.basis,
+                self.train[places],
+                labels,
+                options,
+                description if len(places) else None,
+                known=known.atom_energies,
+                rows_of=rows_of,
+            )
+            rows = reduced.factors.get("all", StackedQR(self.basis.n_columns + 1))
+            found.append(_Part(places, rows.factor(), rows.n_rows, reduced.n_triples, energies, kept))
+        if not any(part.n_rows for part in found):
+            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        return found
+
+    def _uncertain(self, weights, posterior, chosen, parts):
         """Return the model with members and calibration, the calibrations, and on what they rest."""
-        options, basis, known = self.options, self.basis, self.known
-        frames, labels, source, fit = self.validation, None, "validation frames", posterior
-        if frames is None:
-            frames, source = self.train[left], "training frames left out of a fit of the same hyperparameters"
-            labels = [known.train_labels[k] for k in left]
-            fit = solve(*staying, chosen.prior(basis, options)) if len(left) else posterior
+        predictions = Predictions()
+        if self.validation is not None:
+            source, n_frames = "validation frames", len(self.validation)
+            self._predict(predictions, posterior, self.validation, self.known.labels(self.validation))
         else:
-            labels = known.labels(frames)
-        predictions, members = Predictions(), self._members(fit)
-        fixed = np.isin(basis.elements, list(known.atom_energies))
-        for frame, label in zip(frames, labels, strict=True):
-            rows = design_rows(basis, frame)
-            rows.energy[: len(fixed)][fixed] = 0.0
-            predictions.add(rows, label, fit.coefficients, members)
+            source, n_frames = "training frames left out of fits of the same hyperparameters", 0
+            for part in parts[1:]:
+                rest = [other for other in parts if other is not part and other.n_rows]
+                if not rest:
+                    continue
+                fit = solve(*_stacked(rest), chosen.prior(self.basis, self.options))
+                labels = [self.known.train_labels[k] for k in part.places]
+                members = self._members(fit)
+                predictions.add_energies(part.energies, labels, fit.coefficients, members, self._sizes(part))
+                for place, rows in part.kept.items():
+                    predictions.add(rows, replace(labels[place], energy=None), fit.coefficients, members)
+                n_frames += len(part.places)
         calibrations = predictions.calibrations()
-        final = [basis.coefficients(member) for member in self._members(posterior)]
+        final = [self.basis.coefficients(member) for member in self._members(posterior)]
         terms = [self._terms(two, three) for _, two, three in final]
         weights, notes = with_members(weights, terms, np.stack([free for free, *_ in final]), calibrations)
         self.notes += notes
-        return weights, calibrations, len(frames), source
+        return weights, calibrations, n_frames, source
+
+    def _sizes(self, part):
+        return [len(frame) for frame in self.train[part.places]]
+
+    def _predict(self, predictions, fit, frames, labels):
+        """Add frames to predictions of a posterior that has not seen them."""
+        members = self._members(fit)
+        fixed = np.isin(self.basis.elements, list(self.known.atom_energies))
+        for frame, label in zip(frames, labels, strict=True):
+            rows = design_rows(self.basis, frame)
+            rows.energy[: len(fixed)][fixed] = 0.0
+            predictions.add(rows, label, fit.coefficients, members)
 
     def _members(self, posterior):
         """Return deviations of all columns, shape (S, n_columns); one-body energies only as far as the data tell."""
