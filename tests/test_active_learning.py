@@ -324,7 +324,7 @@ def test_a_killed_campaign_labels_the_same_frames_and_loses_none(tmp_path):
     words, rng, kills, done = command(killed, "--reference-options", slow), np.random.default_rng(0), 0, {}
     while True:
         process = subprocess.Popen([*KML, *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
-        if kills < 4:
+        if kills < 3:
             _wait_for_more(killed / "labeled", len(done) + int(rng.integers(1, 4)), process)
             time.sleep(rng.uniform(0, 0.1))
             process.kill()

@@ -59,7 +59,7 @@ class Recipe:
         hyperparameters : dict, optional
             Those of an earlier training, kept; chosen anew without.
         members : bool
-            Whether the model shall know its own uncertainty, where its trainer lets one choose.
+            Whether the model shall know its own uncertainty.
 
         Returns
         -------
@@ -68,15 +68,13 @@ class Recipe:
             Plain JSON.
         """
         options = self.options if hyperparameters is None else replace(self.options, **hyperparameters)
-        if not members and hasattr(options, "members"):
-            options = replace(options, members=0)
+        if not members:
+            options = replace(options, **({"uncertainty": False} if self.molecule else {"members": 0}))
         if self.kind == "gdml":
             from openmm_kml.training import fit_gdml
 
             fit = fit_gdml(as_molecules(train), as_molecules(validation), options)
-            chosen = {name: fit.report["hyperparameters"][name] for name in _GDML_CHOICES}
-            # Weights of pairs are no numbers that could be given again: with them, every training chooses anew.
-            return fit.weights, None if fit.report["hyperparameters"]["ard"] else chosen
+            return fit.weights, _kept_of_gdml(fit.report["hyperparameters"])
         if self.kind == "nbody":
             from openmm_kml.training.nbody import fit_nbody as fit_local
         else:
@@ -89,6 +87,17 @@ class Recipe:
     def identity(self):
         """Return what must be the same in a continuation, as plain JSON."""
         return {"kind": self.kind, "model options": self.options.as_dict()}
+
+
+def _kept_of_gdml(found):
+    """Return the options that give the same hyperparameters again, None where there are none."""
+    if found["ard"]:  # weights of pairs are no option: every training chooses anew
+        return None
+    if found["regularization_relative_to"] == "1":  # the published model was the best
+        return {"preset": "sgdml", "energies": "auto"} | {
+            name: found[name] for name in ("length_scale", "regularization")
+        }
+    return {name: found[name] for name in _GDML_CHOICES}
 
 
 def _is_number(value):

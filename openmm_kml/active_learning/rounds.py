@@ -98,12 +98,13 @@ class Round:
                 write_atomically(self.directory / path.name, path.read_bytes())
             return before
         fresh = before is None or before["hyperparameters"] is None or len(train) >= GROWTH * before["on"]
-        weights, found = campaign.recipe.fit(train, held, None if fresh else before["hyperparameters"])
+        wanted = campaign.settings.uncertainty
+        kept = None if fresh else before["hyperparameters"]
+        weights, found = campaign.recipe.fit(train, held, kept, members=wanted != "committee")
         record = {"round": self.number, "reference_calls": campaign.calls}
         weights = dataclasses.replace(weights, provenance={**weights.provenance, "active_learning": record})
         self._write("model", weights)
         potential = KernelPotential.load(self.directory / "model.safetensors")
-        wanted = campaign.settings.uncertainty
         if wanted == "model":
             check_uncertainty(potential)
         committee = wanted == "committee" or not has_uncertainty(potential)

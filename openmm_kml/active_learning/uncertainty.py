@@ -10,25 +10,24 @@ MEMBERS = 3  # of a committee; each lacks another third of the training frames
 class ModelUncertainty:
     """The predictive standard deviation that the weight file carries.
 
-    Of a model of one molecule that of the energy; of a model of any structure the largest of a single atom's energy,
-    which does not drown in a large cell.
+    Of a model of one molecule the largest of an atom's force: its energy says little of single forces. Of a model of
+    any structure the largest of a single atom's energy, which does not drown in a large cell.
 
     Parameters
     ----------
     potential : openmm_kml.potential.KernelPotential
     """
 
-    unit = "eV"
-
     def __init__(self, potential):
-        self._potential = potential
-        self.what = "energy" if potential.species is not None else "energy of an atom"
+        self._potential, self._forces = potential, potential.species is not None
+        self.what = "force of an atom" if self._forces else "energy of an atom"
+        self.unit = "eV/Å" if self._forces else "eV"
 
     def __call__(self, positions, numbers, cell=None, pbc=None):
         """Return the standard deviation of a structure; inf where it has no defined energy."""
-        found = self._potential.evaluate_uncertainty(positions, numbers, cell, pbc)
-        value = found.energy_std if found.atomic_std is None else np.max(found.atomic_std)
-        return float(value) if np.isfinite(value) else np.inf
+        found = self._potential.evaluate_uncertainty(positions, numbers, cell, pbc, forces=self._forces)
+        values = np.linalg.norm(found.force_std, axis=1) if self._forces else found.atomic_std
+        return float(values.max()) if np.isfinite(values).all() else np.inf
 
 
 class Committee:
