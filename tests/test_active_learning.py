@@ -1,5 +1,6 @@
 """Learning on the fly: what a campaign leaves behind, how it goes on after a kill, and what it refuses."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -536,6 +537,19 @@ def test_a_kind_that_there_is_not_is_refused():
 def test_the_model_says_where_it_comes_from(finished):
     weights = load(finished[1].model)
     assert weights.provenance["active_learning"]["reference_calls"] == 14
+
+
+def test_the_example_learns_copper(tmp_path, monkeypatch, capsys):
+    specification = importlib.util.spec_from_file_location("example", TESTS.parent / "examples" / "active_learning.py")
+    example = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(example)
+    words = ["--output", str(tmp_path / "run"), "--budget", "7", "--steps", "75", "--test-frames", "2"]
+    monkeypatch.setattr("sys.argv", ["active_learning.py", *words])
+    example.main()
+    output = capsys.readouterr().out
+    assert "the budget of 7 reference calls is used" in output
+    first, *_, last = json.loads((tmp_path / "run" / "comparison.json").read_text())["active"]
+    assert last["forces_mae"] < first["forces_mae"]
 
 
 # --- optional references

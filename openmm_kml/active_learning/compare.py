@@ -15,7 +15,7 @@ from openmm_kml.structures.extended_xyz import write_frames
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.weights import to_bytes, write_atomically
 
-_SIZES = 6  # points of the curve of random sampling
+_SIZES = 8  # points of the curve of random sampling
 _DISCARDED = 0.25  # of each trajectory, at its beginning
 _SWEEPS = 20  # of dynamics at most, until there are enough frames
 
