@@ -109,14 +109,20 @@ double PairKML::init_one(int i, int j) {
 void PairKML::compute(int eflag, int vflag) {
     ev_init(eflag, vflag);
     const int n_atoms = atom->nlocal + atom->nghost;
-    // Below some fifty atoms the start of a thread costs more than its work.
-    const int threads = std::max(1, std::min(comm->nthreads, list->inum / 50));
+    // Below some fifty atoms (few with soap) the start of a thread costs more than its work.
+    const int threads = std::max(1, std::min(comm->nthreads, list->inum / (model->soap.empty() ? 50 : 8)));
     prepare(threads, n_atoms);
+    with_members = wants_uncertainty();
+    members_step = -1;
+    if (with_members)
+        prepare_members(threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int t = 0; t < threads; ++t)
         evaluate_range(lanes[size_t(t)], int(bigint(list->inum) * t / threads),
                        int(bigint(list->inum) * (t + 1) / threads));
     add_up(threads, n_atoms);
+    if (with_members)
+        add_up_members(threads);
 }
 
 // The first thread adds to LAMMPS's own forces, the others to memory of their own.
@@ -153,8 +159,13 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
         }
         result.energy += model->atom_energies[size_t(center)];
         scatter(lane, i, result);
-        if (model->soap.empty())
+        if (with_members)
+            add_members(lane, lane.soap.size(), center, neighbors, result.n_sides);
+        if (model->soap.empty()) {
+            if (with_members)
+                finish_members(lane, 0, i);
             continue;
+        }
         if (!lane.soap.add(center, neighbors, model->cutoff_soap)) {
             lane.short_of_memory = true;
             return;
@@ -163,7 +174,7 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
         const size_t added = lane.soap.size() - 1;
         for (int m = 0; m < lane.soap[added].n; ++m)
             lane.kept.push_back(lane.index[size_t(lane.soap.place(added)[m])]);
-        if (lane.soap.size() == 128)
+        if (lane.soap.size() == kml::soap_most_block)
             evaluate_batch(lane);
     }
     evaluate_batch(lane);
@@ -173,7 +184,8 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
 void PairKML::evaluate_batch(Lane& lane) {
     if (lane.soap.size() == 0 || lane.short_of_memory)
         return;
-    if (!lane.soap.evaluate(model->soap)) {
+    if (!(with_members ? lane.soap.evaluate_with_members(model->soap, size_t(model->members.width()))
+                       : lane.soap.evaluate(model->soap))) {
         lane.short_of_memory = true;
         return;
     }
@@ -190,6 +202,8 @@ void PairKML::evaluate_batch(Lane& lane) {
             }
         }
         add_center(lane, lane.centers[k], one.energy, force, one.virial);
+        if (with_members)
+            finish_members(lane, k, lane.centers[k]);
     }
     lane.start_batch();
 }
