@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from nbody_cases import frames as spread_frames
 from references import MorseMolecule
@@ -21,6 +23,7 @@ from openmm_kml.active_learning.campaign import _FACTORS, Campaign
 from openmm_kml.active_learning.explore import FINISHED, UNCERTAIN, UNSTABLE, Explorer, Walk
 from openmm_kml.active_learning.frames import LabeledFrames
 from openmm_kml.active_learning.journal import read_log, read_state
+from openmm_kml.active_learning.models import _sparse_points
 from openmm_kml.active_learning.reference import LabelError, label
 from openmm_kml.active_learning.uncertainty import Committee
 from openmm_kml.cli import main
@@ -30,6 +33,7 @@ from openmm_kml.structures import Structure, read_structures
 from openmm_kml.structures.extended_xyz import frame_text, write_frames
 from openmm_kml.training import GDMLOptions
 from openmm_kml.training.nbody import NBodyOptions
+from openmm_kml.training.soap import SoapOptions
 from openmm_kml.weights import load
 
 TESTS = Path(__file__).parent
@@ -180,6 +184,30 @@ def test_periodic_structures_learn_with_their_virials(tmp_path):
     assert all(frame.virial is not None and frame.pbc.all() for frame in frames)
     last = frames.frames[-1]
     assert np.array_equal(label(calculator, last, 1e3).virial, last.virial)
+
+
+def test_sparse_points_are_never_more_than_there_are_environments():
+    frames = list(spread_frames(0, 2, (8, 8, 14, 14, 8, 14)))
+    assert _sparse_points(500, frames) == 6
+    assert _sparse_points(4, frames) == 4
+    assert _sparse_points({8: 500, 14: 2}, frames) == {8: 3, 14: 2}
+
+
+def test_a_many_body_model_learns(tmp_path):
+    crystal = bulk("Cu", "fcc", 3.61, cubic=True)
+    start = [Structure(crystal.numbers, crystal.positions, crystal.cell.array, True)]
+    options = SoapOptions(
+        cutoff=4.0, n_max=3, l_max=2, amplitude=1.0, length_scale2=0.7, amplitude2=1.0, progress=False
+    )
+    settings = replace(SETTINGS, temperatures=(300,), timestep=3.0, budget=8, uncertainty="auto", rattle=0.05)
+    summary = quiet(tmp_path / "run", Recipe("soap", options), settings, EMT(), start)
+    assert summary.calls == 8
+    counts = []
+    for number in (1, summary.rounds + 1):
+        terms = load(tmp_path / "run" / f"round-{number:03d}" / "model.safetensors").terms
+        counts += [term.n_sparse for term in terms if term.kind == "soap"]
+    assert counts[0] == 8  # half of the environments of four frames
+    assert counts[1] > 8
 
 
 def test_failures_of_the_reference_are_counted_and_skipped(tmp_path):

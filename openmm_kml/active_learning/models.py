@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
+
 from openmm_kml.active_learning.frames import as_molecules, as_set
 from openmm_kml.errors import DataError
 
@@ -79,6 +81,8 @@ class Recipe:
             from openmm_kml.training.nbody import fit_nbody as fit_local
         else:
             from openmm_kml.training.soap import fit_soap as fit_local
+
+            options = replace(options, n_sparse=_sparse_points(options.n_sparse, train))
         fit = fit_local(as_set(train), as_set(validation) if validation else None, options)
         known = {entry.name for entry in fields(options)}
         found = fit.report["hyperparameters"]
@@ -98,6 +102,14 @@ def _kept_of_gdml(found):
             name: found[name] for name in ("length_scale", "regularization")
         }
     return {name: found[name] for name in _GDML_CHOICES}
+
+
+def _sparse_points(wanted, frames):
+    """Return so many sparse points as wanted, but at most half of the environments there are: some may be equal."""
+    numbers = np.concatenate([frame.numbers for frame in frames])
+    if isinstance(wanted, dict):
+        return {z: max(1, min(count, int((numbers == z).sum()) // 2)) for z, count in wanted.items()}
+    return max(len(np.unique(numbers)), min(wanted, len(numbers) // 2))
 
 
 def _is_number(value):
