@@ -155,13 +155,13 @@ def far(args):
     rng = np.random.default_rng(args.seed)
     frames = []
     while len(frames) < 40:
-        positions = rng.uniform(0, 8.5, (8, 3))
-        r = np.linalg.norm(positions[:, None] - positions, axis=-1)[np.triu_indices(8, 1)]
+        positions = rng.uniform(0, 8.5, (rng.integers(2, 9), 3))
+        r = np.linalg.norm(positions[:, None] - positions, axis=-1)[np.triu_indices(len(positions), 1)]
         if r.min() > 0.97 * SIGMA:
-            frames.append(Structure((18,) * 8, positions, None, (False,) * 3, *lennard_jones(positions)))
+            frames.append(Structure((18,) * len(positions), positions, None, (False,) * 3, *lennard_jones(positions)))
     for repulsion in (False, True):
         options = NBodyOptions(
-            cutoff2=14.0, cutoff3=0.0, spacing2=0.4, repulsion=repulsion, members=args.members, progress=False
+            cutoff2=10.5, cutoff3=0.0, spacing2=0.4, repulsion=repulsion, members=args.members, progress=False
         )
         fit = fit_nbody(StructureSet(frames, "argon"), options=options)
         potential = KernelPotential.from_bytes(to_bytes(fit.weights))
