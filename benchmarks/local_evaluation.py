@@ -101,7 +101,9 @@ def main():
     args = parser.parse_args()
     rng, crystal = np.random.default_rng(0), CRYSTALS[args.crystal]
     data = model(crystal, args.cutoff2, args.cutoff3, args.uncertainty, rng)
-    print(f"{args.crystal}, cutoffs {args.cutoff2} and {args.cutoff3} Å, {Engine(data, args.isa).instruction_set}", end="")
+    print(
+        f"{args.crystal}, cutoffs {args.cutoff2} and {args.cutoff3} Å, {Engine(data, args.isa).instruction_set}", end=""
+    )
     print(f", {args.threads} thread(s)" + (f", {args.uncertainty} members" if args.uncertainty else ""))
     print("  atoms triples    best  median    mean  CPU mean CPU median  µs/atom")
     for repeat in args.sizes:
