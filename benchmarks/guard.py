@@ -46,6 +46,7 @@ DRIVES = ("heating", "compression", "bond stretch")
 HOTTER, SMALLER, LONGER = 10.0, 0.75, 1.6  # temperature by a factor, the cell's edges by a factor, a bond by so many Å
 MASSES = {1: 1.008, 6: 12.011, 8: 15.999, 14: 28.085}
 FUSED = 0.4  # of the sum of covalent radii
+APART = 12.0  # Å, of two atoms
 ENDS = ("whole", "other bonds", "apart", "fused", "not finite")
 COLLAPSES = (  # bond, its factor, temperature
     ("C–C at 0.75", (0, 1, 0.75), 300.0),
@@ -308,15 +309,15 @@ class Ethanol:
         self.bonds = bonds_from_positions(self.numbers, self.start)
         print(f"ethanol by DFT, {n_frames} frames: {fit.report['validation_errors']}", flush=True)
 
-    def ends(self, start, temperature, time_step, steps, seed, every):
-        """Return how a run with and one without repulsion end, and where the guard would have stopped them."""
+    def ends(self, start, temperature, time_step, steps, seed, every, watch):
+        """Return how a run with and one without repulsion end, and, if watched, where the guard would stop them."""
         found = {}
         for name, model in self.models.items():
             context = dynamics(KMLForce(model), self.numbers, start, None, temperature, time_step, seed)
-            found[name] = self._end(context, steps, every)
+            found[name] = self._end(context, steps, every, watch)
         return found
 
-    def _end(self, context, steps, every):
+    def _end(self, context, steps, every, watch):
         alarm = None
         for step in range(every, steps + 1, every):
             try:
@@ -325,12 +326,15 @@ class Ethanol:
                 return {"end": "not finite", "step": step, "alarm": alarm}
             r = positions_of(context)
             distances = np.linalg.norm(r[self.pairs[0]] - r[self.pairs[1]], axis=1)
-            if alarm is None and doubt_of(self.whole, r).value > self.threshold:
+            if watch and alarm is None and doubt_of(self.whole, r).value > self.threshold:
                 alarm = step
             if (distances < FUSED * self.sums).any():
                 return {"end": "fused", "step": step, "alarm": alarm}
-            if distances.max() > 12:
-                return {"end": "apart", "step": step, "alarm": alarm}
+            apart = distances.max() > APART
+            if apart and watch:
+                break
+        if apart:
+            return {"end": "apart", "step": step, "alarm": alarm}
         kept = bonds_from_positions(self.numbers, r) == self.bonds
         return {"end": "whole" if kept else "other bonds", "step": steps, "alarm": alarm}
 
@@ -341,7 +345,9 @@ def collapse(options):
     for name, (i, j, factor), temperature in COLLAPSES:
         start = ethanol.start.copy()
         start[j] = start[i] + factor * (start[j] - start[i])
-        ends = [ethanol.ends(start, temperature, 0.25, 10000, seed, 20) for seed in range(1, options.runs + 1)]
+        ends = [
+            ethanol.ends(start, temperature, 0.25, 10000, seed, 20, watch=False) for seed in range(1, options.runs + 1)
+        ]
         result[name] = {
             prior: {what: sum(end[prior]["end"] == what for end in ends) for what in ENDS} for prior in ethanol.models
         }
@@ -354,7 +360,7 @@ def survival(options):
     ethanol = Ethanol(options.many)
     steps, runs = round(1000 * options.survival / 0.5), []
     for seed in range(1, options.survivors + 1):
-        runs.append(ethanol.ends(ethanol.start, options.hot, 0.5, steps, seed, 100))
+        runs.append(ethanol.ends(ethanol.start, options.hot, 0.5, steps, seed, 100, watch=True))
         print(f"  seed {seed}: {runs[-1]}", flush=True)
     return {"frames": options.many, "temperature": options.hot, "ps": options.survival, "runs": runs}
 
