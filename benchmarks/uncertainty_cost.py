@@ -7,6 +7,7 @@ The three kinds of evaluation take turns on one thread; reported is the least CP
 
 import argparse
 import time
+from pathlib import Path
 
 from ase.io import read
 
@@ -37,8 +38,7 @@ def main():
     parser.add_argument("--frame", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=2.0)
     args = parser.parse_args()
-    with open(args.model, "rb") as file:
-        engine = Engine(file.read())
+    engine = Engine(Path(args.model).read_bytes())
     kinds = kinds_of_evaluation(engine, read(args.structure, args.frame))
     least = dict.fromkeys(kinds, float("inf"))
     end = time.perf_counter() + args.seconds
