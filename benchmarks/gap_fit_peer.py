@@ -36,8 +36,8 @@ PAIRS = (
     "n_sparse=20 sparse_method=uniform"
 )
 SOAP = (
-    "soap n_max={n_max} l_max={l_max} cutoff={cutoff} cutoff_transition_width=0.5 atom_sigma=0.5 zeta=4 delta={delta} "
-    "covariance_type=dot_product n_sparse={n_sparse} sparse_method=cur_points"
+    "soap n_max={n_max} l_max={l_max} cutoff={cutoff} cutoff_transition_width=0.5 atom_sigma=0.5 zeta={zeta:g} "
+    "delta={delta} covariance_type=dot_product n_sparse={n_sparse} sparse_method=cur_points"
 )
 
 
@@ -205,6 +205,7 @@ def main():
     parser.add_argument("--l-max", type=int, default=8)
     parser.add_argument("--n-sparse", type=int, default=500)
     parser.add_argument("--delta", type=float, default=0.5, help="prior deviation of SOAP, eV")
+    parser.add_argument("--zeta", type=float, default=4, help="power of its kernel")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     pool = read_structures(arguments.train)

@@ -23,7 +23,8 @@ def dimer_energies(weights, first, second, distances):
     Returns
     -------
     energies, forces : ndarray of shape (n,), eV and eV/Å
-        Without one-body energies; the force is -dE/dr, positive when the atoms repel each other.
+        Without what each atom has alone: its one-body energy and that by `soap` terms. The force is -dE/dr, positive
+        when the atoms repel each other.
     """
     model = type(weights)(elements=weights.elements, terms=weights.terms)
     reach = max((term.reach for term in model.terms), default=0.0) + np.max(distances, initial=0.0)
@@ -31,7 +32,8 @@ def dimer_energies(weights, first, second, distances):
     for start in range(0, len(distances), _MOST):
         part = slice(start, start + _MOST)
         energies[part], forces[part] = _on_a_lattice(model, first, second, distances[part], 1.1 * reach)
-    return energies, forces
+    alone = sum(evaluate_structure(model, np.zeros((1, 3)), [number])[0] for number in (first, second))
+    return energies - alone, forces
 
 
 def _on_a_lattice(model, first, second, distances, spacing):

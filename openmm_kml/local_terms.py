@@ -1,13 +1,13 @@
 """The local terms of a weight file: what they hold, and the rules they obey (docs/weight_file_format.md)."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from openmm_kml.errors import WeightFileError
+from openmm_kml.soap_term import SoapTerm, checked_soap
+from openmm_kml.term_checks import MAX_CUTOFF, checked_array, checked_deviations, checked_flag, checked_length
 
-MAX_CUTOFF = 100.0  # Å; a list of neighbors within more would only fill the memory
 MIN_INTERVALS = 4
 MIN_FAR = 7
 
@@ -42,16 +42,20 @@ class Spline2Term:
     coefficients : ndarray of shape (pairs, K), eV
         One row for each unordered pair of elements, in the order of `pair_number`; the three coefficients that follow
         are zero and not stored.
+    deviations : ndarray of shape (S, pairs, K), eV, optional
+        Of the coefficients, for the members of a model with uncertainty.
     """
 
     start: float
     cutoff: float
     coefficients: np.ndarray
+    deviations: np.ndarray | None = None
 
     kind = "spline2"
     scalars = ("start", "cutoff")
+    optional_scalars = ()
     tensors = ("coefficients",)
-    optional_tensors = ()
+    optional_tensors = ("deviations",)
 
     @property
     def n_intervals(self):
@@ -84,6 +88,8 @@ class Spline3Term:
     coefficients : ndarray of shape (n, pairs, K, K, M), eV
         By center, unordered pair of neighbors, and the distances to the first and to the second of them and between
         them. Symmetric in the third and fourth axis for a pair of equal neighbors.
+    deviations : ndarray of shape (S, n, pairs, K, K, M), eV, optional
+        Of the coefficients, for the members of a model with uncertainty; with the same symmetry.
     """
 
     start: float
@@ -93,11 +99,13 @@ class Spline3Term:
     taper_start: float
     taper_width: float
     coefficients: np.ndarray
+    deviations: np.ndarray | None = None
 
     kind = "spline3"
     scalars = ("start", "cutoff", "start_far", "compact", "taper_start", "taper_width")
+    optional_scalars = ()
     tensors = ("coefficients",)
-    optional_tensors = ()
+    optional_tensors = ("deviations",)
 
     @property
     def n_intervals(self):
@@ -134,12 +142,14 @@ class RepulsionTerm:
     ----------
     switch : ndarray of shape (pairs, 2), Å
         For each unordered pair of elements, the distances where the switch begins to fall and where it reaches zero.
+        The elements of a model of one molecule are its distinct ones, ascending.
     """
 
     switch: np.ndarray
 
     kind = "repulsion"
     scalars = ()
+    optional_scalars = ()
     tensors = ("switch",)
     optional_tensors = ()
 
@@ -149,40 +159,43 @@ class RepulsionTerm:
         return float(self.switch[:, 1].max())
 
 
-LOCAL_TERMS = {term.kind: term for term in (Spline2Term, Spline3Term, RepulsionTerm)}
+LOCAL_TERMS = {term.kind: term for term in (Spline2Term, Spline3Term, RepulsionTerm, SoapTerm)}
 
 
 def checked_local(where, term, n_elements):
     """Return a local term with canonical types, or raise WeightFileError naming the field that breaks a rule."""
-    return {Spline2Term: _checked_spline2, Spline3Term: _checked_spline3, RepulsionTerm: _checked_repulsion}[
-        type(term)
-    ](where, term, n_elements)
+    checks = {
+        Spline2Term: _checked_spline2,
+        Spline3Term: _checked_spline3,
+        RepulsionTerm: _checked_repulsion,
+        SoapTerm: checked_soap,
+    }
+    return checks[type(term)](where, term, n_elements)
 
 
 def _checked_spline2(where, term, n_elements):
     start, cutoff = _checked_grid(where, term)
-    coefficients = _checked_array(where, "coefficients", term.coefficients, 2)
+    coefficients = checked_array(where, "coefficients", term.coefficients, 2)
     pairs = n_pairs(n_elements)
     if coefficients.shape[0] != pairs or coefficients.shape[1] < MIN_INTERVALS:
         raise WeightFileError(
             f"{where}.coefficients has shape {coefficients.shape}; ({pairs}, K) is expected, K at least {MIN_INTERVALS}"
         )
-    return Spline2Term(start, cutoff, coefficients)
+    return Spline2Term(start, cutoff, coefficients, checked_deviations(where, term, coefficients))
 
 
 def _checked_spline3(where, term, n_elements):
     start, cutoff = _checked_grid(where, term)
-    if not isinstance(term.compact, bool):
-        raise WeightFileError(f"{where}.compact must be true or false; {term.compact!r} was found")
+    checked_flag(where, "compact", term.compact)
     end_far = cutoff if term.compact else 2 * cutoff
-    start_far = _checked_length(where, "start_far", term.start_far, 0, end_far)
+    start_far = checked_length(where, "start_far", term.start_far, 0, end_far)
     if start_far == end_far:
         raise WeightFileError(f"{where}.start_far must be below the end of its axis; {start_far!r} was found")
-    taper_start = _checked_length(where, "taper_start", term.taper_start, max(start, start_far), MAX_CUTOFF)
-    taper_width = _checked_length(where, "taper_width", term.taper_width, 0, MAX_CUTOFF)
+    taper_start = checked_length(where, "taper_start", term.taper_start, max(start, start_far), MAX_CUTOFF)
+    taper_width = checked_length(where, "taper_width", term.taper_width, 0, MAX_CUTOFF)
     if taper_width == 0:
         raise WeightFileError(f"{where}.taper_width must be above zero; {term.taper_width!r} was found")
-    coefficients = _checked_array(where, "coefficients", term.coefficients, 5)
+    coefficients = checked_array(where, "coefficients", term.coefficients, 5)
     pairs = n_pairs(n_elements)
     n, p, k, k2, m = coefficients.shape
     if (n, p) != (n_elements, pairs) or k != k2 or k < MIN_INTERVALS or m < MIN_FAR:
@@ -190,17 +203,22 @@ def _checked_spline3(where, term, n_elements):
             f"{where}.coefficients has shape {coefficients.shape}; ({n_elements}, {pairs}, K, K, M) is expected, "
             f"K at least {MIN_INTERVALS}, M at least {MIN_FAR}"
         )
+    deviations = checked_deviations(where, term, coefficients)
+    _check_exchange(f"{where}.coefficients", coefficients, n_elements)
+    for member in () if deviations is None else deviations:
+        _check_exchange(f"{where}.deviations", member, n_elements)
+    return Spline3Term(start, cutoff, start_far, term.compact, taper_start, taper_width, coefficients, deviations)
+
+
+def _check_exchange(name, coefficients, n_elements):
     for b in range(n_elements):
         equal = coefficients[:, pair_number(b, b, n_elements)]
         if not np.array_equal(equal, equal.swapaxes(1, 2)):
-            raise WeightFileError(
-                f"{where}.coefficients of two equal neighbors must be symmetric in the third and fourth axis"
-            )
-    return Spline3Term(start, cutoff, start_far, term.compact, taper_start, taper_width, coefficients)
+            raise WeightFileError(f"{name} of two equal neighbors must be symmetric in the third and fourth axis")
 
 
 def _checked_repulsion(where, term, n_elements):
-    switch = _checked_array(where, "switch", term.switch, 2)
+    switch = checked_array(where, "switch", term.switch, 2)
     pairs = n_pairs(n_elements)
     if switch.shape != (pairs, 2):
         raise WeightFileError(f"{where}.switch has shape {switch.shape}; ({pairs}, 2) is expected")
@@ -210,38 +228,8 @@ def _checked_repulsion(where, term, n_elements):
 
 
 def _checked_grid(where, term):
-    start = _checked_length(where, "start", term.start, 0, MAX_CUTOFF)
-    cutoff = _checked_length(where, "cutoff", term.cutoff, start, MAX_CUTOFF)
+    start = checked_length(where, "start", term.start, 0, MAX_CUTOFF)
+    cutoff = checked_length(where, "cutoff", term.cutoff, start, MAX_CUTOFF)
     if cutoff == start:
         raise WeightFileError(f"{where}.cutoff must be above start; {cutoff!r} was found for both")
     return start, cutoff
-
-
-def _checked_length(where, name, value, least, most):
-    if not is_finite_number(value) or not least <= value <= most:
-        raise WeightFileError(f"{where}.{name} must be a length from {least:g} to {most:g} Å; {value!r} was found")
-    return float(value)
-
-
-def _checked_array(where, name, value, n_dim):
-    value = np.asarray(value)
-    if value.ndim != n_dim or value.size == 0:
-        raise WeightFileError(f"{where}.{name} has shape {value.shape}; {n_dim} sizes above zero are expected")
-    value = np.ascontiguousarray(value, dtype=np.float64)
-    if not np.isfinite(value).all():
-        raise WeightFileError(f"{where}.{name} holds a number that is not finite")
-    return value
-
-
-def is_integer(value):
-    """Return whether a value is an integer and no bool."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def is_finite_number(value):
-    """Return whether a value is a finite real number and no bool."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    try:
-        return number and math.isfinite(value)
-    except OverflowError:  # an int beyond all floats
-        return False

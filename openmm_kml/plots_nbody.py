@@ -55,7 +55,7 @@ def functions(weights):
 
 def _draw_pairs(ax, weights, elements):
     reach = max(term.reach for term in weights.terms)
-    start = min(getattr(term, "start", reach) for term in weights.terms)
+    start = min((term.start for term in weights.terms if hasattr(term, "start")), default=reach / 4)
     distances = np.linspace(0.8 * start, reach, 300)
     depths = []
     for k, a in enumerate(elements):

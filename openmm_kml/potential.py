@@ -10,6 +10,8 @@ from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine
 from openmm_kml.elements import SYMBOLS, formula, symbol
 from openmm_kml.errors import WeightFileError
+from openmm_kml.term_descriptions import describe_terms
+from openmm_kml.uncertainty import UncertaintyEvaluation
 
 
 class Evaluation(NamedTuple):
@@ -154,6 +156,56 @@ class KernelPotential:
             raise ValueError("a model of one molecule has no energies of single atoms; only its sum is defined")
         return self._evaluate_structure(positions, numbers, cell, pbc, n_threads, atomic=True)[3]
 
+    @cached_property
+    def has_uncertainty(self):
+        """Whether the file holds what standard deviations are made of."""
+        return self._engine.has_uncertainty
+
+    def check_uncertainty(self):
+        """Raise WeightFileError if the model has no uncertainty."""
+        if not self.has_uncertainty:
+            raise WeightFileError("this model has no uncertainty: train it again, or evaluate its energy alone")
+
+    def evaluate_uncertainty(
+        self, positions, numbers=None, cell=None, pbc=None, gradient=False, forces=False, n_threads=None
+    ):
+        """Return the `openmm_kml.uncertainty.UncertaintyEvaluation` of one structure.
+
+        Parameters
+        ----------
+        positions, numbers, cell, pbc
+            As in `evaluate`.
+        gradient : bool
+            Whether to return the derivatives of the energy's standard deviation by positions and strain.
+        forces : bool
+            Whether to return those of the forces, which cost as many evaluations as there are members.
+        n_threads : int, optional
+            As in `evaluate`.
+
+        Raises
+        ------
+        openmm_kml.errors.WeightFileError
+            If the model has no uncertainty.
+        ValueError
+            As in `evaluate`.
+        """
+        self.check_uncertainty()
+        if numbers is not None:
+            self.check_numbers(numbers)
+        elif self.species is None:
+            raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
+        pbc = cell is not None if pbc is None else pbc
+        found = self._engine.evaluate_uncertainty(
+            positions, numbers, cell, pbc, _threads(n_threads), gradient=gradient, forces=forces
+        )
+        return UncertaintyEvaluation(
+            found["energy_std"],
+            found.get("atomic_std"),
+            -found["std_forces"] if gradient else None,
+            found.get("std_virial"),
+            found.get("force_std"),
+        )
+
     def _evaluate_structure(self, positions, numbers, cell, pbc, n_threads, atomic=False):
         """Return energy, forces, virial and, if wanted, atomic energies by a model of any structure."""
         if numbers is None:
@@ -240,7 +292,7 @@ class KernelPotential:
             }
         return atoms | {
             "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
-            "terms": [_describe(term) for term in weights.terms],
+            "terms": describe_terms(weights, self._engine),
             "instruction_set": self._engine.instruction_set,
             "file_size": len(self._data),
             "provenance": weights.provenance,
@@ -256,33 +308,6 @@ def _read_only(array):
     if array is not None:
         array.flags.writeable = False
     return array
-
-
-def _describe(term):
-    if term.kind != "gdml":
-        return _describe_local(term)
-    return {
-        "kind": term.kind,
-        "kernel": term.kernel,
-        "power": term.power,
-        "length_scale": term.length_scale,
-        "energy_offset": term.energy_offset,
-        "n_train": len(term.training_descriptors),
-        "n_permutations": len(term.permutations),
-        "n_entries": len(term.descriptor_weights),
-        "energies": term.energy_coefficients is not None,
-        "weighted": bool((term.descriptor_weights != 1).any()),
-    }
-
-
-def _describe_local(term):
-    described = {"kind": term.kind} | {name: getattr(term, name) for name in term.scalars}
-    if term.kind == "repulsion":
-        return described | {"potential": "zbl", "switch": term.switch.tolist()}
-    described |= {"n_intervals": term.n_intervals, "spacing": term.spacing, "n_coefficients": term.coefficients.size}
-    if term.kind == "spline3":
-        described |= {"n_intervals_far": term.n_intervals_far, "spacing_far": term.spacing_far}
-    return described
 
 
 def _threads(n_threads):

@@ -3,6 +3,8 @@
 Slow and obvious; every engine is tested against it.
 """
 
+from functools import partial
+
 import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import (
@@ -11,7 +13,8 @@ from openmm_kml.descriptors.inverse_distances import (
     permuted_pairs,
 )
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.reference_local import Sums, add_local_terms
+from openmm_kml.neighbors import neighbor_list
+from openmm_kml.reference_local import Sums, add_local_terms, add_repulsion
 
 
 def evaluate(weights, positions):
@@ -40,8 +43,9 @@ def evaluate(weights, positions):
     energy = np.full(len(flat), one_body, dtype=float)
     forces = np.zeros_like(flat)
     for term in weights.terms:
+        evaluate_term = evaluate_gdml if term.kind == "gdml" else partial(evaluate_repulsion, species=weights.species)
         for m, r in enumerate(flat):
-            term_energy, term_forces = _gdml(term, r)
+            term_energy, term_forces = evaluate_term(term, r)
             energy[m] += term_energy
             forces[m] += term_forces
     # The energy depends on differences of positions only, so the virial is the first moment of the forces.
@@ -89,7 +93,15 @@ def evaluate_structure(weights, positions, numbers, cell=None, pbc=False):
     return float(sums.energies.sum()), sums.forces, sums.virial, sums.energies
 
 
-def _gdml(term, positions):
+def evaluate_repulsion(term, positions, species):
+    """Return energy and forces of one `repulsion` term for one geometry of a molecule."""
+    sums, elements = Sums(len(positions)), np.unique(species)
+    neighbors = neighbor_list(positions, cutoff=term.reach)
+    add_repulsion(term, elements, np.searchsorted(elements, species), neighbors, sums)
+    return sums.energies.sum(), sums.forces
+
+
+def evaluate_gdml(term, positions):
     """Return energy and forces of one `gdml` term for one geometry."""
     kernel = KERNELS[term.kernel]
     s = kernel.scale(term.length_scale)

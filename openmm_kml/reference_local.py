@@ -5,6 +5,8 @@ import numpy as np
 from openmm_kml.elements import symbol
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, pair_number
 from openmm_kml.neighbors import neighbor_list
+from openmm_kml.reference_soap import add_soap
+from openmm_kml.soap_term import SoapTerm
 
 COULOMB = 14.399645  # e²/4πε0, eV Å
 SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
@@ -21,7 +23,10 @@ class Sums:
 
     def add_distances(self, i, j, vector, distance, slope):
         """Add energies' dependence on distances: `slope` is dE/d|r_ij|, vectors point from i to j."""
-        gradient = (slope / distance)[:, None] * vector  # dE/dr_ij
+        self.add_vectors(i, j, vector, (slope / distance)[:, None] * vector)
+
+    def add_vectors(self, i, j, vector, gradient):
+        """Add energies' dependence on vectors r_ij from i to j: `gradient` is dE/dr_ij."""
         np.add.at(self.forces, i, gradient)
         np.add.at(self.forces, j, -gradient)
         self.virial -= np.einsum("pa,pb->ab", vector, gradient)
@@ -35,7 +40,9 @@ def add_local_terms(weights, positions, numbers, cell, pbc, sums):
         if isinstance(term, Spline2Term):
             _add_spline2(term, species, len(weights.elements), neighbors, sums)
         elif isinstance(term, RepulsionTerm):
-            _add_repulsion(term, weights.elements, species, neighbors, sums)
+            add_repulsion(term, weights.elements, species, neighbors, sums)
+        elif isinstance(term, SoapTerm):
+            add_soap(term, species, neighbors, sums)
         else:
             _add_spline3(term, species, len(weights.elements), neighbors, sums)
 
@@ -81,7 +88,8 @@ def _add_spline2(term, species, n_elements, neighbors, sums):
     sums.add_distances(i, j, vector, r, 0.5 * df)
 
 
-def _add_repulsion(term, elements, species, neighbors, sums):
+def add_repulsion(term, elements, species, neighbors, sums):
+    """Add a `repulsion` term to `sums`; `species` are the atoms' places among the elements."""
     i, j, _, vector, r = neighbors
     r1, r2 = term.switch[pair_number(species[i], species[j], len(elements))].T
     inside = r < r2

@@ -22,17 +22,21 @@ from openmm_kml.local_terms import (
     Spline2Term,
     Spline3Term,
     checked_local,
-    is_finite_number,
-    is_integer,
     pair_number,
 )
+from openmm_kml.soap_term import SoapDescriptor, SoapTerm
+from openmm_kml.term_checks import MAX_EXPLAINED, checked_array, checked_number, is_finite_number, is_integer
+from openmm_kml.uncertainty import Uncertainty, checked_uncertainty, document_entry, read_entry
 
 __all__ = [
     "Baseline",
     "GDMLTerm",
     "RepulsionTerm",
+    "SoapDescriptor",
+    "SoapTerm",
     "Spline2Term",
     "Spline3Term",
+    "Uncertainty",
     "Weights",
     "baseline_of",
     "from_bytes",
@@ -75,6 +79,13 @@ class GDMLTerm:
     permutations : ndarray of int32, shape (P, n_atoms)
         The symmetry group, identity first.
     energy_coefficients : ndarray of shape (N,), eV, optional
+    explained_descriptor_coefficients : ndarray of shape (R, N', D), eV Å^-p, optional
+        What the first N' training points explain of the prior variance: the variance of the energy is prior_variance
+        Σ_π f(s |x - πx|) - Σ_r E_r², E_r being the energy with row r as coefficients and without the offset.
+    explained_energy_coefficients : ndarray of shape (R, N'), eV, optional
+        Beside `explained_descriptor_coefficients`.
+    prior_variance : float, eV², optional
+        Given with `explained_descriptor_coefficients`.
     """
 
     power: float
@@ -86,11 +97,19 @@ class GDMLTerm:
     descriptor_coefficients: np.ndarray
     permutations: np.ndarray
     energy_coefficients: np.ndarray | None = None
+    explained_descriptor_coefficients: np.ndarray | None = None
+    explained_energy_coefficients: np.ndarray | None = None
+    prior_variance: float | None = None
 
     kind = "gdml"
     scalars = ("power", "kernel", "length_scale", "energy_offset")
+    optional_scalars = ("prior_variance",)
     tensors = ("descriptor_weights", "training_descriptors", "descriptor_coefficients", "permutations")
-    optional_tensors = ("energy_coefficients",)
+    optional_tensors = (
+        "energy_coefficients",
+        "explained_descriptor_coefficients",
+        "explained_energy_coefficients",
+    )
 
     @property
     def n_atoms(self):
@@ -133,7 +152,7 @@ class Weights:
     ----------
     species : ndarray of int, shape (n_atoms,), optional
         Model of one molecule: the atomic number of each atom, in order.
-    terms : tuple of GDMLTerm, or of Spline2Term, Spline3Term and RepulsionTerm
+    terms : tuple of GDMLTerm, or of Spline2Term, Spline3Term, RepulsionTerm and SoapTerm
         The energy is their sum plus the one-body energies. GDMLTerm needs `species`, the others need `elements`.
     atom_energies : dict
         Atomic number -> one-body energy in eV; elements that are missing count as zero.
@@ -144,6 +163,8 @@ class Weights:
     elements : ndarray of int, shape (n,), optional
         Model of any structure: the atomic numbers that it knows, ascending. Exactly one of `species` and `elements`
         is given.
+    uncertainty : Uncertainty, optional
+        Calibration of the predictive uncertainty; all terms but the repulsion then have what it is made of.
     """
 
     species: np.ndarray | None = None
@@ -152,6 +173,7 @@ class Weights:
     provenance: dict = field(default_factory=dict)
     baseline: Baseline | None = None
     elements: np.ndarray | None = None
+    uncertainty: Uncertainty | None = None
 
     def check_complete(self):
         """Raise WeightFileError if the model is a difference and nobody has said that its baseline is added."""
@@ -175,6 +197,8 @@ def to_bytes(weights):
             value = getattr(term, name)
             if value is not None:
                 tensors[f"terms.{k}.{name}"] = value
+    if weights.uncertainty is not None and weights.uncertainty.atom_energies is not None:
+        tensors["uncertainty.atom_energies"] = weights.uncertainty.atom_energies
     document = {
         "units": UNITS,
         "atom_energies": {str(z): e for z, e in weights.atom_energies.items()},
@@ -185,6 +209,8 @@ def to_bytes(weights):
     document[atoms] = [int(z) for z in getattr(weights, atoms)]
     if weights.baseline is not None:
         document["baseline"] = asdict(weights.baseline)
+    if weights.uncertainty is not None:
+        document["uncertainty"] = document_entry(weights.uncertainty)
     try:
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -198,6 +224,7 @@ def to_bytes(weights):
 def _entry(term):
     """Return a term's part of the document."""
     entry = {"kind": term.kind} | {name: getattr(term, name) for name in term.scalars}
+    entry |= {name: getattr(term, name) for name in term.optional_scalars if getattr(term, name) is not None}
     if term.kind == GDMLTerm.kind:
         entry["n_atoms"] = term.n_atoms
     elif term.kind == RepulsionTerm.kind:
@@ -233,6 +260,7 @@ def from_bytes(data):
         raise WeightFileError(f"the tensors of the weight file are damaged: {error}") from None
     document = _parse_document(metadata["document"])
     terms = tuple(_read_term(k, entry, tensors) for k, entry in enumerate(document["terms"]))
+    uncertainty = read_entry(document["uncertainty"], tensors) if "uncertainty" in document else None
     if tensors:
         raise WeightFileError(f"the tensor {min(tensors)!r} belongs to no term")
     atom_energies = document["atom_energies"]
@@ -243,7 +271,13 @@ def from_bytes(data):
     atom_energies = {int(z): e for z, e in atom_energies.items()}
     baseline = _read_baseline(document)
     weights = Weights(
-        document.get("species"), terms, atom_energies, document["provenance"], baseline, document.get("elements")
+        document.get("species"),
+        terms,
+        atom_energies,
+        document["provenance"],
+        baseline,
+        document.get("elements"),
+        uncertainty,
     )
     weights = _checked(weights)
     for k, entry in enumerate(document["terms"]):
@@ -413,7 +447,7 @@ def _parse_document(text):
     if not isinstance(document, dict):
         raise WeightFileError("the document must be a JSON object")
     names = ("units", "atom_energies", "terms", "provenance")
-    _check_keys("document", document, names, ("baseline", "species", "elements"))
+    _check_keys("document", document, names, ("baseline", "species", "elements", "uncertainty"))
     if ("species" in document) == ("elements" in document):
         raise WeightFileError("the document must have either species or elements")
     if document["units"] != UNITS:
@@ -462,16 +496,18 @@ def _read_term(k, entry, tensors):
     if not isinstance(entry, dict) or not isinstance(kind, str) or kind not in _TERMS:
         raise WeightFileError(f"{where}.kind is {kind!r}; this program knows {', '.join(map(repr, _TERMS))}")
     term = _TERMS[kind]
-    _check_keys(where, entry, ("kind", *_EXTRA_FIELDS.get(kind, ()), *term.scalars))
+    _check_keys(where, entry, ("kind", *_EXTRA_FIELDS.get(kind, ()), *term.scalars), term.optional_scalars)
     if kind == RepulsionTerm.kind and entry["potential"] != "zbl":
         raise WeightFileError(f"{where}.potential must be 'zbl'; {entry['potential']!r} was found")
-    values = {name: entry[name] for name in term.scalars}
+    values = {name: entry[name] for name in term.scalars} | {
+        name: checked_number(where, name, entry[name], above=0) for name in term.optional_scalars if name in entry
+    }
     for name in term.tensors:
         if f"terms.{k}.{name}" not in tensors:
             raise WeightFileError(f"the tensor 'terms.{k}.{name}' is missing")
     for name in term.tensors + term.optional_tensors:
         value = tensors.pop(f"terms.{k}.{name}", None)
-        dtype = np.int32 if name == "permutations" else np.float64
+        dtype = np.int32 if name in _INTEGER_TENSORS else np.float64
         if value is not None and value.dtype != dtype:
             raise WeightFileError(f"the tensor 'terms.{k}.{name}' is {value.dtype}; {np.dtype(dtype)} is expected")
         values[name] = value
@@ -479,6 +515,7 @@ def _read_term(k, entry, tensors):
 
 
 _TERMS = {GDMLTerm.kind: GDMLTerm} | LOCAL_TERMS
+_INTEGER_TENSORS = ("permutations", "centers")
 _EXTRA_FIELDS = {GDMLTerm.kind: ("n_atoms",), RepulsionTerm.kind: ("potential",)}
 
 
@@ -503,8 +540,14 @@ def _checked(weights):
     if not isinstance(weights.provenance, dict):
         raise WeightFileError("provenance must be a JSON object")
     terms = tuple(_checked_term(f"terms[{k}]", term, species, elements) for k, term in enumerate(weights.terms))
+    if species is not None and terms[0].kind != GDMLTerm.kind:
+        raise WeightFileError(
+            f"terms[0].kind is {terms[0].kind!r}; the first term of a document with species is 'gdml'"
+        )
     atom_energies = {int(z): float(e) for z, e in sorted(weights.atom_energies.items())}
-    return Weights(species, terms, atom_energies, weights.provenance, _checked_baseline(weights.baseline), elements)
+    baseline = _checked_baseline(weights.baseline)
+    uncertainty = checked_uncertainty(weights.uncertainty, terms, elements)
+    return Weights(species, terms, atom_energies, weights.provenance, baseline, elements, uncertainty)
 
 
 def _checked_numbers(name, values, least, most):
@@ -517,6 +560,8 @@ def _checked_numbers(name, values, least, most):
 def _checked_term(where, term, species, elements):
     if term.kind == GDMLTerm.kind and species is not None:
         return _checked_gdml(where, term, species)
+    if term.kind == RepulsionTerm.kind and species is not None:
+        return checked_local(where, term, len(np.unique(species)))
     if term.kind != GDMLTerm.kind and elements is not None:
         return checked_local(where, term, len(elements))
     needed = "species" if term.kind == GDMLTerm.kind else "elements"
@@ -556,7 +601,32 @@ def _checked_gdml(where, term, species):
     if arrays["descriptor_weights"].min() <= 0:
         raise WeightFileError(f"{where}.descriptor_weights must be above zero")
     arrays["permutations"] = _checked_permutations(where, term, species, arrays["descriptor_weights"])
-    return GDMLTerm(kernel=term.kernel, **scalars, **arrays)
+    return GDMLTerm(kernel=term.kernel, **scalars, **arrays, **_checked_explained(where, term, n_train, n_pairs))
+
+
+def _checked_explained(where, term, n_train, n_pairs):
+    """Return the checked fields that the uncertainty of a `gdml` term is made of."""
+    descriptors, energies = term.explained_descriptor_coefficients, term.explained_energy_coefficients
+    if descriptors is None:
+        if energies is not None or term.prior_variance is not None:
+            raise WeightFileError(
+                f"{where} has explained_energy_coefficients or prior_variance, but no explained_descriptor_coefficients"
+            )
+        return {}
+    descriptors = checked_array(where, "explained_descriptor_coefficients", descriptors, 3)
+    n_rows, n_points, _ = descriptors.shape
+    arrays = {"explained_descriptor_coefficients": (descriptors, (n_rows, n_points, n_pairs))}
+    if energies is not None:
+        energies = checked_array(where, "explained_energy_coefficients", energies, 2)
+        arrays["explained_energy_coefficients"] = energies, (n_rows, n_points)
+    for name, (value, shape) in arrays.items():
+        if value.shape != shape or n_points > n_train or n_rows > MAX_EXPLAINED:
+            raise WeightFileError(
+                f"{where}.{name} has shape {value.shape}; {shape} is expected, for at most {n_train} points and "
+                f"{MAX_EXPLAINED} rows"
+            )
+    prior_variance = checked_number(where, "prior_variance", term.prior_variance, above=0)
+    return {name: value for name, (value, _) in arrays.items()} | {"prior_variance": prior_variance}
 
 
 def _checked_permutations(where, term, species, descriptor_weights):

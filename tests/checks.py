@@ -18,7 +18,7 @@ def four_point_difference(function, step=STEP):
     return (8 * near - far) / (12 * step)
 
 
-def check_forces(evaluate, positions, tolerance=1e-6):
+def check_forces(evaluate, positions, tolerance=1e-6, step=STEP):
     """Assert that the forces are -dE/dr to `tolerance` of their largest component, and that they are not all zero."""
     forces = evaluate(positions)[1]
     largest = np.abs(forces).max()
@@ -30,7 +30,7 @@ def check_forces(evaluate, positions, tolerance=1e-6):
             moved[atom, axis] += t
             return evaluate(moved)[0]
 
-        difference = -four_point_difference(energy)
+        difference = -four_point_difference(energy, step)
         assert abs(difference - forces[atom, axis]) < tolerance * largest, (atom, axis)
 
 

@@ -4,11 +4,13 @@ The coefficients are random, so the numbers mean nothing; their physics (forces,
 all the same.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.weights import GDMLTerm, Weights
+from openmm_kml.weights import GDMLTerm, RepulsionTerm, Uncertainty, Weights
 
 ETHANOL_SPECIES = (6, 6, 8, 1, 1, 1, 1, 1, 1)
 ETHANOL_GENERATORS = ((0, 1, 2, 4, 3, 5, 6, 7, 8), (0, 1, 2, 3, 4, 6, 7, 5, 8))
@@ -105,6 +107,51 @@ def two_term_weights():
 
 
 MODELS["two-terms"] = two_term_weights()
+
+
+def repelled(weights, terms=1, seed=5):
+    """Return a model of a molecule with `repulsion` terms that its geometries feel."""
+    rng = np.random.default_rng(seed)
+    n = len(np.unique(weights.species))
+    switches = rng.uniform(0.9, 1.2, (terms, n * (n + 1) // 2))
+    added = [RepulsionTerm(np.stack([first, first + rng.uniform(0.4, 0.8, len(first))], axis=1)) for first in switches]
+    return replace(weights, terms=(*weights.terms, *added))
+
+
+MODELS["ethanol-repulsion"] = repelled(MODELS["ethanol-matern52-energies-weighted"])
+MODELS["two-terms-two-repulsions"] = repelled(MODELS["two-terms"], 2)
+
+
+def uncertain_molecule(weights, n_explained=4, n_points=None, seed=22, **scales):
+    """Return a model of a molecule with random uncertainty, of some tenths of an eV.
+
+    The explained rows are those of the first `n_points` training points, of all by default.
+    """
+    rng = np.random.default_rng(seed)
+    terms = []
+    for term in weights.terms:
+        rows = (n_explained, n_points or len(term.training_descriptors))
+        size = 0.2 / np.sqrt(np.prod(rows))
+        x = size * term.length_scale * rng.normal(size=(*rows, len(term.descriptor_weights)))
+        energies = None if term.energy_coefficients is None else size * rng.normal(size=rows)
+        terms.append(
+            replace(
+                term,
+                explained_descriptor_coefficients=x,
+                explained_energy_coefficients=energies,
+                prior_variance=0.3,
+            )
+        )
+    return replace(weights, terms=tuple(terms), uncertainty=Uncertainty(0, **scales))
+
+
+_SCALES = {"energy_scale": 1.3, "energy_floor": 0.01, "force_scale": 2.0, "force_floor": 0.05}
+UNCERTAIN_MODELS = {
+    "ethanol with its group and energies": uncertain_molecule(MODELS["ethanol-matern52-energies-weighted"], **_SCALES),
+    "ethanol, first points only": uncertain_molecule(MODELS["ethanol-squared_exponential"], 2, 5),
+    "water, exchange": uncertain_molecule(MODELS["water-exchange"], 1, **_SCALES),
+    "two terms": uncertain_molecule(MODELS["two-terms"], 3),
+}
 
 # Enough work for seven threads, 8 N P D above seven million operations: the engine starts fewer for less.
 CARBON = (6,) * 12

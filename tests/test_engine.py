@@ -315,6 +315,35 @@ def test_load_names_the_file(tmp_path):
 # --- the table of C functions, as a driver outside Python sees it
 
 
+class CStructure(ctypes.Structure):
+    """`kml_structure`; make one with `c_structure`."""
+
+    _fields_ = (
+        ("n_atoms", ctypes.c_int),
+        *((name, ctypes.c_void_p) for name in ("positions", "numbers", "cell", "pbc")),
+    )
+
+
+class COutputs(ctypes.Structure):
+    """`kml_outputs`; make one with `c_outputs`."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in ("energy", "forces", "virial", "atomic", "energy_std", "std_forces", "std_virial", "atomic_std")
+    )
+
+
+def c_structure(positions, **arrays):
+    """Return a structure that points into arrays, which must outlive it."""
+    pointers = {name: array.ctypes.data for name, array in arrays.items()}
+    return CStructure(len(positions), positions.ctypes.data, **pointers)
+
+
+def c_outputs(**arrays):
+    """Return outputs that point into arrays."""
+    return COutputs(**{name: array.ctypes.data for name, array in arrays.items()})
+
+
 class Table(ctypes.Structure):
     """`kml_engine_api` of core/include/kml/engine_api.h."""
 
@@ -327,15 +356,15 @@ class Table(ctypes.Structure):
         ("n_elements", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
         ("elements", ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_int), ctypes.c_void_p)),
         ("cutoff", ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p)),
+        ("has_uncertainty", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
         ("new_workspace", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)),
         ("free_workspace", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
         (
             "evaluate",
             ctypes.CFUNCTYPE(
                 ctypes.c_int,
-                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
-                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
-                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t),
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(CStructure), ctypes.c_int),
+                *(ctypes.POINTER(COutputs), ctypes.c_char_p, ctypes.c_size_t),
             ),
         ),
     )
@@ -351,7 +380,7 @@ def table():
 def test_c_functions_give_the_same_bits(table):
     data = to_bytes(LARGE)
     error = ctypes.create_string_buffer(200)
-    assert table.version == 2
+    assert table.version == 3
     potential = table.open(data, len(data), error, len(error))
     assert potential, error.value
     assert table.n_atoms(potential) == 12
@@ -362,15 +391,17 @@ def test_c_functions_give_the_same_bits(table):
     positions = model_positions(LARGE)[0]
     for n_threads in (1, 2):
         energy, forces, virial = np.zeros(1), np.full((12, 3), np.nan), np.full((3, 3), np.nan)
-        pointers = [a.ctypes.data for a in (energy, forces, virial)]
-        call = (potential, workspace, 12, positions.ctypes.data, None, None, None, n_threads)
-        assert table.evaluate(*call, *pointers, None, error, len(error)) == 0
+        results = {"energy": energy, "forces": forces, "virial": virial}
+        call = (potential, workspace, c_structure(positions), n_threads)
+        assert table.evaluate(*call, c_outputs(**results), error, len(error)) == 0
         expected = KernelPotential.from_bytes(data).evaluate(positions, n_threads=n_threads)
         assert all(np.array_equal(a, b) for a, b in zip((energy[0], forces, virial), expected, strict=True))
-        assert table.evaluate(*call, pointers[0], None, None, None, error, len(error)) == 0
-        atomic = np.zeros(12)
-        assert table.evaluate(*call, *pointers, atomic.ctypes.data, error, len(error)) != 0
+        assert table.evaluate(*call, c_outputs(energy=energy), error, len(error)) == 0
+        assert table.evaluate(*call, c_outputs(**results, atomic=np.zeros(12)), error, len(error)) != 0
         assert b"no energies of single atoms" in error.value
+        assert not table.has_uncertainty(potential)
+        assert table.evaluate(*call, c_outputs(energy_std=energy), error, len(error)) != 0
+        assert b"no uncertainty" in error.value
     table.free_workspace(workspace)
     table.close(potential)
 
@@ -385,15 +416,15 @@ def test_c_functions_evaluate_local_terms(table):
     assert table.elements(potential)[: table.n_elements(potential)] == [8, 14]
     workspace = table.new_workspace(potential)
     energy, atomic, z, periodic = np.zeros(1), np.zeros(len(positions)), numbers.astype("i4"), np.array(pbc, "i4")
-    call = [potential, workspace, len(positions), positions.ctypes.data, z.ctypes.data, cell.ctypes.data]
-    call += [periodic.ctypes.data, 1, energy.ctypes.data, None, None, atomic.ctypes.data, error, len(error)]
+    structure = c_structure(positions, numbers=z, cell=cell, pbc=periodic)
+    call = (potential, workspace, structure, 1, c_outputs(energy=energy, atomic=atomic), error, len(error))
     assert table.evaluate(*call) == 0
     assert energy[0] == KernelPotential.from_bytes(data).evaluate(positions, numbers, cell, pbc).energy
     assert atomic.sum() == pytest.approx(energy[0], rel=1e-13)
     z[3] = 6
     assert table.evaluate(*call) != 0
     assert error.value == b"element 6 (C, atom 3) is not in the model, which knows O, Si"
-    call[4] = None
+    structure.numbers = None
     assert table.evaluate(*call) != 0
     assert b"atomic numbers" in error.value
     table.free_workspace(workspace)
@@ -408,10 +439,10 @@ def test_c_functions_report_errors(table):
     potential = table.open(data, len(data), error, len(error))
     workspace = table.new_workspace(potential)
     energy, positions = np.zeros(1), np.zeros((3, 3))
-    call = (None, None, None, 1, energy.ctypes.data, None, None, None, error, len(error))
-    assert table.evaluate(potential, workspace, 3, positions.ctypes.data, *call) != 0
+    call = (1, c_outputs(energy=energy), error, len(error))
+    assert table.evaluate(potential, workspace, c_structure(positions), *call) != 0
     assert b"atoms 1 and 0 coincide" in error.value
-    assert table.evaluate(potential, workspace, 2, positions.ctypes.data, *call) != 0
+    assert table.evaluate(potential, workspace, c_structure(positions[:2]), *call) != 0
     assert b"the potential has 3 atoms; 2 came" in error.value
     table.free_workspace(workspace)
     table.close(potential)

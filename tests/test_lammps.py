@@ -52,8 +52,12 @@ def check(result, weights, structure, numbers, tolerance=1e-11):
     assert np.abs(result.virials.sum(axis=0) - virial).max() < 1e-10 * (np.abs(virial).max() + size)
 
 
+SPLINES, SOAP = "all terms of silica", "soap, pairs and repulsion of silica"
+both = pytest.mark.parametrize("model", [SPLINES, SOAP])
+
+
 @pytest.mark.parametrize("structure", ["triclinic cell, atoms outside", "one atom in a tiny cell", "slab", "trimer"])
-@pytest.mark.parametrize("model", ["all terms of silica", "two terms of each kind"])
+@pytest.mark.parametrize("model", [SPLINES, SOAP, "two terms of each kind"])
 def test_results_are_those_of_the_reference(model, structure, tmp_path):
     weights, structure = LOCAL_MODELS[model], STRUCTURES[structure]
     numbers = numbers_for(weights, len(structure[0]))
@@ -62,7 +66,7 @@ def test_results_are_those_of_the_reference(model, structure, tmp_path):
     check(result, weights, structure, numbers)
 
 
-@pytest.mark.parametrize("model", sorted(set(LOCAL_MODELS) - {"all terms of silica", "two terms of each kind"}))
+@pytest.mark.parametrize("model", sorted(set(LOCAL_MODELS) - {SPLINES, SOAP, "two terms of each kind"}))
 def test_every_kind_of_term(model, tmp_path):
     weights, structure = LOCAL_MODELS[model], STRUCTURES["distorted crystal"]
     numbers = numbers_for(weights, len(structure[0]))
@@ -77,8 +81,9 @@ def crystal(repeat=3):
 
 
 @pytest.mark.parametrize(("ranks", "threads"), [(2, 1), (4, 1), (1, 2), (2, 3)])
-def test_processors_and_threads_agree_with_the_reference(ranks, threads, tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], crystal()
+@both
+def test_processors_and_threads_agree_with_the_reference(model, ranks, threads, tmp_path):
+    weights, structure = LOCAL_MODELS[model], crystal()
     numbers = numbers_for(weights, len(structure[0]))
     deck, rotation = start(tmp_path, weights, structure, numbers)
     said = lammps(tmp_path, deck + OUTPUT, ranks, threads)
@@ -86,8 +91,9 @@ def test_processors_and_threads_agree_with_the_reference(ranks, threads, tmp_pat
     check(Result(tmp_path, said, rotation), weights, structure, numbers)
 
 
-def test_threads_give_the_same_digits_each_time(tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], crystal()
+@both
+def test_threads_give_the_same_digits_each_time(model, tmp_path):
+    weights, structure = LOCAL_MODELS[model], crystal()
     numbers = numbers_for(weights, len(structure[0]))
     deck, _ = start(tmp_path, weights, structure, numbers)
     dumps = []
@@ -98,15 +104,16 @@ def test_threads_give_the_same_digits_each_time(tmp_path):
 
 
 def test_units_real_are_converted(tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    weights, structure = LOCAL_MODELS[SPLINES], STRUCTURES["distorted crystal"]
     numbers = numbers_for(weights, len(structure[0]))
     deck, rotation = start(tmp_path, weights, structure, numbers, units="real")
     result = Result(tmp_path, lammps(tmp_path, deck + OUTPUT), rotation, units="real")
     check(result, weights, structure, numbers)
 
 
-def test_hybrid_overlay_adds_another_style(tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], crystal(2)
+@both
+def test_hybrid_overlay_adds_another_style(model, tmp_path):
+    weights, structure = LOCAL_MODELS[model], crystal(2)
     numbers = numbers_for(weights, len(structure[0]))
     other = "{} 3.0\npair_coeff * * {} 0.01 2.5 3.0\n"
     results = {}
@@ -124,8 +131,9 @@ def test_hybrid_overlay_adds_another_style(tmp_path):
         assert np.abs(getattr(results["both"], what) - together).max() < 1e-9
 
 
-def test_types_of_another_style_are_not_neighbors(tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], crystal(2)
+@both
+def test_types_of_another_style_are_not_neighbors(model, tmp_path):
+    weights, structure = LOCAL_MODELS[model], crystal(2)
     numbers = numbers_for(weights, len(structure[0]))
     pair = """pair_style hybrid kml lj/cut 3.0
 pair_coeff * * kml model.safetensors NULL Si
@@ -147,18 +155,19 @@ pair_coeff 1 2 lj/cut 0.0 2.5"""
 
 def quiet(weights, scale=0.02):
     """Return a model with small coefficients, whose crystal holds still enough for dynamics."""
-    terms = tuple(type(t)(**{**t.__dict__, "coefficients": scale * t.coefficients}) for t in weights.terms[:2])
-    return type(weights)(elements=weights.elements, terms=terms)
+    terms = tuple(replace(term, coefficients=scale * term.coefficients) for term in weights.terms[:-1])
+    return replace(weights, terms=terms, atom_energies={})
 
 
-QUIET = quiet(LOCAL_MODELS["all terms of silica"])
+QUIET = quiet(LOCAL_MODELS[SPLINES])
+QUIET_SOAP = quiet(LOCAL_MODELS[SOAP], 0.1)
 RUN = "velocity all create 300 7 loop geom\ntimestep 0.001\nneighbor 1.0 bin\n"
 
 
-def run_of(folder, commands, ranks=1):
+def run_of(folder, commands, ranks=1, weights=QUIET):
     structure = crystal(2)
-    numbers = numbers_for(QUIET, len(structure[0]))
-    deck, rotation = start(folder, QUIET, structure, numbers)
+    numbers = numbers_for(weights, len(structure[0]))
+    deck, rotation = start(folder, weights, structure, numbers)
     return lammps(folder, deck + RUN + commands, ranks), rotation
 
 
@@ -219,7 +228,7 @@ def test_restart_needs_the_model_again_and_then_goes_on_exactly(tmp_path):
 
 
 def test_clear_forgets_the_model_and_the_plugin_stays(tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    weights, structure = LOCAL_MODELS[SPLINES], STRUCTURES["distorted crystal"]
     numbers = numbers_for(weights, len(structure[0]))
     deck, rotation = start(tmp_path, weights, structure, numbers)
     again = deck.split("\n", 1)[1]
@@ -263,7 +272,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_is_refused_with_a_sentence(case, tmp_path):
     (old, new), words = WRONG[case]
-    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    weights, structure = LOCAL_MODELS[SPLINES], STRUCTURES["distorted crystal"]
     deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
     assert old in deck
     refused(tmp_path, deck.replace(old, new, 1) + OUTPUT, words)
@@ -295,7 +304,7 @@ def refused(folder, deck, words, ranks=2):
 
 @pytest.mark.parametrize("damage", ["cut short", "another number", "of one molecule", "the difference to a baseline"])
 def test_a_model_that_cannot_be_used_is_refused(damage, tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    weights, structure = LOCAL_MODELS[SPLINES], STRUCTURES["distorted crystal"]
     deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
     path = tmp_path / "model.safetensors"
     data = path.read_bytes()
@@ -316,7 +325,7 @@ def test_a_model_that_cannot_be_used_is_refused(damage, tmp_path):
 
 def test_only_the_first_processor_reads_the_model(tmp_path):
     """Where the others lack the file, or have a damaged one, nothing goes wrong and nobody waits."""
-    weights, structure = LOCAL_MODELS["all terms of silica"], crystal(2)
+    weights, structure = LOCAL_MODELS[SPLINES], crystal(2)
     numbers = numbers_for(weights, len(structure[0]))
     deck, rotation = start(tmp_path, weights, structure, numbers)
     place = tmp_path / "first"
@@ -349,14 +358,14 @@ def test_bonds_must_not_hide_neighbors(tmp_path):
 
 
 def test_atoms_that_coincide_are_named(tmp_path):
-    weights = LOCAL_MODELS["all terms of silica"]
+    weights = LOCAL_MODELS[SPLINES]
     structure = (np.array([[0.0, 0, 0], [1.7, 0.2, 0], [1.7, 0.2, 0]]), None, (False, False, False))
     deck, _ = start(tmp_path, weights, structure, np.array([8, 14, 14]))
     refused(tmp_path, deck + OUTPUT, "coincides with another one", ranks=1)
 
 
 def test_positions_that_are_not_finite_end_the_run_before_lists_are_made_again(tmp_path):
-    weights, structure = LOCAL_MODELS["all terms of silica"], STRUCTURES["distorted crystal"]
+    weights, structure = LOCAL_MODELS[SPLINES], STRUCTURES["distorted crystal"]
     deck, _ = start(tmp_path, weights, structure, numbers_for(weights, 8))
     deck += "fix 1 all nve\nneigh_modify every 50 delay 50 check no\nset atom 3 vx 1e300\ntimestep 1e9\nrun 5\n"
     refused(tmp_path, deck, "or its position is not finite", ranks=1)

@@ -116,8 +116,8 @@ def test_learning_curve_takes_the_options_of_the_trainer(data, tmp_path):
         ("validated", ["--selection", "validation", "--n-valid", "4"]),
     ):
         report = tmp_path / "curve.json"
-        words = ["learning-curve", str(data), "--kind", "nbody", "--sizes", "8", "--n-test", "4", "--json", str(report)]
-        assert main([*words, *FAST, *options]) == 0
+        words = f"learning-curve {data} --kind nbody --sizes 12 --n-test 4 --json {report}"
+        assert main([*words.split(), *FAST, *options]) == 0
         (point,) = json.loads(report.read_text())
         errors[name] = point["forces_rmse"]
     assert len(set(errors.values())) == 4
@@ -127,16 +127,25 @@ def test_learning_curve_takes_the_options_of_the_trainer(data, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("nbody", ["--ard", "--solver", "iterative"], "--ard, --solver: no option of --kind nbody, but of --kind gdml"),
-        ("nbody", ["--no-energies"], "--energies: no option of --kind nbody"),
-        ("nbody", ["--seed", "3"], "--seed: no option of --kind nbody"),
-        ("gdml", ["--cutoff3", "0"], "--cutoff3: no option of --kind gdml, but of --kind nbody"),
-        ("gdml", ["--virial-key", "w"], "--virial-key: no option of --kind gdml"),
+        ("nbody", ["--ard", "--solver", "iterative"], "unrecognized arguments: --ard --solver"),
+        ("nbody", ["--no-energies"], "unrecognized arguments: --no-energies"),
+        ("nbody", ["--seed", "3"], "unrecognized arguments: --seed"),
+        ("soap", ["--cutoff3", "3"], "unrecognized arguments: --cutoff3"),
+        ("gdml", ["--cutoff3", "0"], "unrecognized arguments: --cutoff3"),
+        ("gdml", ["--virial-key", "w"], "unrecognized arguments: --virial-key"),
+        ("sgdml", [], "invalid choice: 'sgdml'"),
     ],
 )
 def test_learning_curve_refuses_options_of_another_kind(kind, options, message, data, capsys):
-    assert main(["learning-curve", str(data), "--kind", kind, "--sizes", "4", *options]) == 2
+    with pytest.raises(SystemExit):
+        main(["learning-curve", str(data), "--kind", kind, "--sizes", "4", *options])
     assert message in capsys.readouterr().err
+
+
+def test_learning_curve_helps_with_the_options_of_a_kind(capsys):
+    with pytest.raises(SystemExit):
+        main(["learning-curve", "--kind", "soap", "--help"])
+    assert "--l-max" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

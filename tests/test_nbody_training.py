@@ -8,17 +8,18 @@ import pytest
 from nbody_cases import TRICLINIC, frames, labeled, weights_of
 
 from openmm_kml.errors import DataError, TrainingError
-from openmm_kml.local_terms import RepulsionTerm
+from openmm_kml.local_terms import RepulsionTerm, Spline2Term
 from openmm_kml.metrics import structure_errors
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.structures import Structure, StructureSet
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.selection import Hyperparameters
-from openmm_kml.training.nbody.survey import reach_warnings, repulsion_switch, shell_warning, survey
+from openmm_kml.training.nbody.survey import reach_warnings, shell_warning, survey
 from openmm_kml.training.nbody.trainer import reference_errors
+from openmm_kml.training.repulsion import local_repulsion, wall_notes
 from openmm_kml.units import KCAL_PER_MOL
-from openmm_kml.weights import from_bytes, to_bytes
+from openmm_kml.weights import Weights, from_bytes, to_bytes
 
 SMALL = {
     "cutoff2": 4.5,
@@ -44,7 +45,7 @@ def drawn_model(structures, options, seed=0):
     size = basis.n_elements + sum(L.shape[1] for _, L in prior.blocks)
     solution = prior.coefficients(rng.standard_normal(size))
     solution[: basis.n_elements] = rng.standard_normal(basis.n_elements)
-    terms = (RepulsionTerm(repulsion_switch(found)),) if options.repulsion else ()
+    terms = (local_repulsion(found.elements, found.shortest),) if options.repulsion else ()
     return weights_of(basis, solution, terms)
 
 
@@ -322,13 +323,37 @@ def test_the_trainer_passes_the_warnings_on(binary):
     assert any("cutoff2 is 8 Å, but from" in note for note in fit.report["notes"])
 
 
-def test_prior_of_repulsion_leaves_the_data_alone():
-    crystal = StructureSet([diamond(5.43)])
+@pytest.mark.parametrize("edge", [4.5, 5.43])  # shortest distances of 1.95 and 2.35 Å, about the sum of radii of 2.22
+def test_the_repulsion_leaves_the_data_alone(edge):
+    crystal = StructureSet([diamond(edge)])
     found = survey(crystal, NBodyOptions(progress=False))
-    switch = repulsion_switch(found)
-    assert switch.shape == (1, 2)
-    assert 1.4 < switch[0, 0] < 1.6
-    assert switch[0, 1] == pytest.approx(max(found.shortest[0], 2.22), abs=1e-6)
+    term = local_repulsion(found.elements, found.shortest)
+    np.testing.assert_allclose(term.switch, [[0.7 * min(found.shortest[0], 2.22), found.shortest[0]]], atol=1e-9)
+    alone = Weights(elements=np.array([14]), terms=(term,))
+    below, there = (
+        evaluate_structure(alone, [[0, 0, 0], [0, 0, x * found.shortest[0]]], [14, 14])[0] for x in (0.85, 1)
+    )
+    assert below > 1
+    assert there == 0
+
+
+def test_the_repulsion_of_elements_that_never_meet_ends_at_the_sum_of_their_radii():
+    term = local_repulsion((8, 14), np.array([np.inf, 1.6, 2.3]))
+    np.testing.assert_allclose(term.switch[:, 1], [2 * 0.66, 1.6, 2.3], atol=1e-9)
+    assert (term.switch[:, 0] < term.switch[:, 1]).all()
+
+
+@pytest.mark.parametrize("repulsion", [True, False])
+def test_atoms_that_attract_each_other_below_the_data_are_noted(repulsion):
+    """A straight line uphill with the distance; ZBL begins to win only below it."""
+    slope = Spline2Term(2.0, 5.0, 40 * np.linspace(1.0, 4.0, 8)[None])
+    added = (RepulsionTerm(np.array([[0.5, 0.7]])),) if repulsion else ()
+    weights = Weights(elements=np.array([14]), terms=(slope, *added))
+    (note,) = wall_notes(weights, 2.0)
+    assert "Si and Si attract each other somewhere below 2.00 Å" in note
+    assert note.endswith("or the repulsion") is not repulsion
+    downhill = replace(slope, coefficients=-slope.coefficients)
+    assert wall_notes(Weights(elements=np.array([14]), terms=(downhill, *added)), 2.0) == []
 
 
 def bad_cases():

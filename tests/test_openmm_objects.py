@@ -252,8 +252,8 @@ def with_other_model(data):
 
 MALFORMED = {
     "version of the future": (
-        lambda t: t.replace(' version="1"', ' version="3"'),
-        r'version "3", this openmm_kml reads version 2',
+        lambda t: t.replace(' version="1"', ' version="4"'),
+        r'version "4", this openmm_kml reads version 3',
     ),
     "no version": (lambda t: t.replace(' version="1"', ""), "has no 'version'"),
     "no model": (element_removed("Model"), "has no <Model> element"),
@@ -359,7 +359,7 @@ def test_a_missing_library_is_named(monkeypatch, tmp_path):
 
 def test_a_function_table_of_another_version_is_refused():
     table = (ctypes.c_int * 64)(999)
-    with pytest.raises(openmm.OpenMMException, match="version 999, version 2 is expected"):
+    with pytest.raises(openmm.OpenMMException, match="version 999, version 3 is expected"):
         _openmm_library.load_library().set_engine(ctypes.addressof(table))
     context = context_for(system_with(KMLForce(ethanol()[0]), n_particles=9), ethanol()[1])
     assert np.isfinite(energy_and_forces(context)[0])  # the sound table stays

@@ -7,7 +7,9 @@
 #endif
 #define KML_NAME avx2
 #define KML_WIDTH 4
+#define KML_MEMBER_WIDTH 4
 #include "environment_function.h"
+#include "member_function.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

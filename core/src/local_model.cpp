@@ -1,6 +1,7 @@
 #include "kml/local_model.h"
 
 #include "kml/instruction_set.h"
+#include "kml/molecule_repulsion.h"
 
 #include <algorithm>
 #include <cmath>
@@ -38,31 +39,25 @@ LocalModel::LocalModel(const WeightFile& file, const char* isa) : elements(file.
         add(term);
     for (const RepulsionTerm& term : file.repulsion)
         add(term);
+    for (const SoapTerm& term : file.soap) {
+        soap.emplace_back(term, instruction_set(isa)->name);
+        cutoff_soap = std::max(cutoff_soap, term.cutoff);
+    }
     terms.n_two_body = int(two_body.size());
     terms.n_three_body = int(three_body.size());
     terms.n_repulsion = int(file.repulsion.size());
     terms.two_body = two_body.data();
     terms.three_body = three_body.data();
     terms.repulsion = repulsions.data();
-    terms.cutoff = std::max({terms.cutoff, terms.cutoff_triples, terms.cutoff_repulsion});
+    terms.cutoff = std::max({terms.cutoff, terms.cutoff_triples, terms.cutoff_repulsion, cutoff_soap});
     function = environment_function(instruction_set(isa)->name);
+    members = MemberTables(file, terms, isa);
 }
 
 void LocalModel::add(const Spline2Term& file) {
     const size_t K = file.n_intervals, pairs = file.coefficients.size() / K;
     AlignedVector table(pairs * (K + 1) * 4); // zeros
-    for (size_t pair = 0; pair < pairs; ++pair) {
-        const double* given = file.coefficients.data() + pair * K;
-        const auto at = [&](size_t k) { return k < K ? given[k] : 0.0; };
-        for (size_t b = 0; b < K; ++b) {
-            const double c0 = at(b), c1 = at(b + 1), c2 = at(b + 2), c3 = at(b + 3);
-            double* p = table.data() + (pair * (K + 1) + b) * 4;
-            p[0] = (c0 + 4 * c1 + c2) / 6;
-            p[1] = (c2 - c0) / 2;
-            p[2] = (c0 - 2 * c1 + c2) / 2;
-            p[3] = (c3 - c0 + 3 * (c1 - c2)) / 6;
-        }
-    }
+    set_polynomials(pairs, K, K, file.coefficients.data(), table.data());
     tables.push_back(std::move(table));
     const Grid grid = {file.start, double(K) / (file.cutoff - file.start), int(K)};
     two_body.push_back({grid, file.cutoff, tables.back().data()});
@@ -96,15 +91,10 @@ void LocalModel::add(const Spline3Term& file) {
 }
 
 void LocalModel::add(const RepulsionTerm& file) {
-    const auto power = [](int z) { return std::pow(double(z), zbl_power); };
-    size_t pair = 0;
-    for (size_t a = 0; a < elements.size(); ++a)
-        for (size_t b = a; b < elements.size(); ++b, ++pair) {
-            const int za = elements[a], zb = elements[b];
-            const double inner = file.switch_radii[2 * pair], outer = file.switch_radii[2 * pair + 1];
-            repulsions.push_back({zbl_coulomb * za * zb, (power(za) + power(zb)) / zbl_length, inner, outer});
-            terms.cutoff_repulsion = std::max(terms.cutoff_repulsion, outer);
-        }
+    for (const Repulsion& pair : repulsions_of(file, elements)) {
+        repulsions.push_back(pair);
+        terms.cutoff_repulsion = std::max(terms.cutoff_repulsion, pair.outer);
+    }
 }
 
 } // namespace kml

@@ -10,6 +10,8 @@
 double kml_potential::operations(long n_atoms) const {
     // An environment takes about a microsecond, in which a core does some 2e4 operations.
     double sum = is_local() ? 2e4 * double(n_atoms) : 0;
+    for (const kml::Soap& term : local.soap)
+        sum += term.operations() * double(n_atoms);
     for (const kml::GDML& term : terms)
         sum += term.operations();
     return sum;
@@ -64,6 +66,12 @@ kml_potential* open_potential(const void* data, size_t size, const char* isa, ch
         }
         for (const GDMLTerm& term : file.terms)
             potential->terms.emplace_back(term, int(file.species.size()), instructions);
+        potential->scales = file.uncertainty;
+        potential->scales.atom_energies.clear(); // the local model has its own copy
+        for (size_t k = 0; k < file.terms.size() && file.uncertainty.given; ++k)
+            potential->uncertainties.emplace_back(file.terms[k], potential->terms[k]);
+        if (file.elements.empty())
+            potential->repulsion = MoleculeRepulsion(file);
         return potential;
     } catch (const WeightFileError& reason) {
         say(error, error_size, reason.what());
@@ -93,6 +101,39 @@ int team_size(int n) noexcept {
     if (n > 1)
         started = true;
     return n;
+}
+
+Failure molecule_std(const kml_potential& potential, kml_workspace& workspace, const double* positions,
+                     double* energy_std, double* forces, double* virial, double* force_std) noexcept {
+    const size_t n = potential.species.size();
+    const Uncertainty& scales = potential.scales;
+    try {
+        if (forces)
+            std::fill(forces, forces + 3 * n, 0.0);
+        if (virial)
+            std::fill(virial, virial + 9, 0.0);
+        if (force_std)
+            std::fill(force_std, force_std + 3 * n, 0.0);
+        double variance = double(n) * scales.energy_floor * scales.energy_floor;
+        for (const GDMLUncertainty& term : potential.uncertainties) {
+            variance += term.variance(positions, workspace.uncertainty, forces, virial);
+            if (force_std)
+                term.force_variance(positions, workspace.uncertainty, force_std);
+        }
+        const double root = std::sqrt(variance), factor = root > 0 ? scales.energy_scale / root : 0;
+        *energy_std = scales.energy_scale * root;
+        for (size_t k = 0; k < 3 * n && forces; ++k)
+            forces[k] *= factor;
+        for (size_t k = 0; k < 9 && virial; ++k)
+            virial[k] *= factor;
+        for (size_t k = 0; k < 3 * n && force_std; ++k)
+            force_std[k] = scales.force_scale * std::sqrt(force_std[k] + scales.force_floor * scales.force_floor);
+        return check_results(1, int(n), energy_std, forces, virial);
+    } catch (...) {
+        Failure failure;
+        failure.reason = Failure::memory;
+        return failure;
+    }
 }
 
 Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,

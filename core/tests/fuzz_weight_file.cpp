@@ -8,16 +8,60 @@
 
 using namespace kml_tests;
 
-/** Open the bytes; evaluate what opens. Returns whether it opened. */
+/** Whether the bytes are a weight file. */
+static bool reads(const unsigned char* data, size_t size) {
+    try {
+        kml::read_weight_file(data, size);
+        return true;
+    } catch (const kml::WeightFileError& error) {
+        if (!error.what()[0])
+            std::abort(); // a refusal without a reason
+        return false;
+    }
+}
+
+/** Evaluate a molecule of four atoms that stand apart, two of each element where there are two. */
+static void evaluate_local(const kml_potential& potential) {
+    const double positions[12] = {0, 0, 0, 1.9, 0.2, 0, 0.3, 2.1, 0.1, 1.2, 1.1, 2.3};
+    int numbers[4];
+    for (size_t i = 0; i < 4; ++i)
+        numbers[i] = potential.local.elements[i % potential.local.elements.size()];
+    const kml::Structure structure = {4, positions, numbers, nullptr, nullptr};
+    kml::LocalEvaluation evaluation;
+    if (evaluation.begin(potential.local, structure).reason != kml::Failure::none)
+        return;
+    const long n = evaluation.n_chunks();
+    for (long c = 0; c < n; ++c)
+        if (!evaluation.search(c))
+            return;
+    if (evaluation.finish_search().reason != kml::Failure::none)
+        return;
+    for (long c = 0; c < n; ++c)
+        evaluation.place(c);
+    for (long c = 0; c < n; ++c)
+        evaluation.link(c);
+    if (evaluation.prepare(potential.local, structure, 1).reason != kml::Failure::none ||
+        evaluation.environments(potential.local, 0, 0, evaluation.n_parts()).reason != kml::Failure::none)
+        return;
+    double energy, forces[12], virial[9];
+    evaluation.forces(0, evaluation.n_parts(), forces);
+    evaluation.finish(&energy, virial, nullptr);
+    kml::check_results(1, 4, &energy, forces, virial);
+}
+
+/** Read the bytes; open and evaluate what is a weight file. Returns whether it is. */
 static bool feed(const unsigned char* data, size_t size) {
+    if (!reads(data, size))
+        return false;
     char error[512] = "";
     kml_potential* potential = kml::open_potential(data, size, nullptr, error, sizeof error);
     if (!potential) {
         if (!error[0])
             std::abort(); // a refusal without a reason
-        return false;
+        return true;
     }
     if (potential->is_local()) {
+        evaluate_local(*potential);
         kml::close_potential(potential);
         return true;
     }
@@ -127,13 +171,14 @@ static void mutate(Random& random, Bytes& bytes) {
 int main(int argc, char** argv) {
     const long rounds = argc > 1 ? std::atol(argv[1]) : 20000;
     const Bytes seeds[] = {sample().bytes(), sample(2, 1, false, "squared_exponential", 2.0).bytes(),
-                           sample(6, 17, true, "matern92", 0.3).bytes()};
+                           sample(6, 17, true, "matern92", 0.3).bytes(), soap_sample().bytes(),
+                           soap_sample(true, false, 2.5).bytes()};
     Random random(2024);
     long opened = 0;
     for (const Bytes& seed : seeds)
         CHECK(feed(seed.data(), seed.size()), "a good file is refused");
     for (long k = 0; k < rounds; ++k) {
-        Bytes bytes = seeds[random.below(3)];
+        Bytes bytes = seeds[random.below(sizeof seeds / sizeof *seeds)];
         for (size_t m = 1 + random.below(4); m--;)
             mutate(random, bytes);
         bytes.shrink_to_fit(); // so that one byte too many is out of bounds

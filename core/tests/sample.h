@@ -87,6 +87,49 @@ inline Sample sample(size_t n = 4, size_t n_train = 5, bool energies = true, con
     return s;
 }
 
+/** A model of O and Si with one `soap` term of 2 channels, A = N = 3, L = 2 and 4 sparse points. */
+inline Sample soap_sample(bool diagonal = false, bool offsets = true, double zeta = 4) {
+    const size_t n = 2, C = 2, A = 3, N = 3, L1 = 3, M = 4, D = diagonal ? L1 * N * 3 : L1 * 21;
+    Random random(31);
+    Sample s;
+    s.metadata = {{"format", "openmm-kml"}, {"format_version", "1"}};
+    s.document = {{"units", {{"energy", "eV"}, {"length", "Angstrom"}}},
+                  {"elements", {8, 14}},
+                  {"atom_energies", {{"8", -1.5}}},
+                  {"provenance", json::object()}};
+    s.document["terms"] = json::array({{{"kind", "soap"},
+                                        {"cutoff", 4.0},
+                                        {"cutoff_width", 0.5},
+                                        {"decay_exponent", 2},
+                                        {"decay_scale", 1.5},
+                                        {"decay_rate", 0.5},
+                                        {"atom_sigma", 0.5},
+                                        {"normalize", !diagonal},
+                                        {"diagonal_radial", diagonal},
+                                        {"zeta", zeta}}});
+    const auto add = [&](const char* name, std::vector<size_t> shape) {
+        size_t size = 1;
+        for (size_t k : shape)
+            size *= k;
+        std::vector<double> values(size);
+        for (double& x : values)
+            x = random.uniform(0.1, 1);
+        s.add(std::string("terms.0.") + name, "F64", shape, values);
+    };
+    add("species_weights", {n, C});
+    add("central_weights", {n, C});
+    add("angular_weights", {L1});
+    s.add("terms.0.radial_nodes", "F64", {A}, std::vector<double>{0, 1.8, 3.6});
+    add("radial_transforms", {L1, A, N});
+    add("central_radial", {N});
+    add("sparse_points", {M, D});
+    add("coefficients", {M});
+    if (offsets)
+        add("sparse_offsets", {M});
+    s.add("terms.0.centers", "I32", {n}, std::vector<int32_t>{1, 0});
+    return s;
+}
+
 } // namespace kml_tests
 
 #endif

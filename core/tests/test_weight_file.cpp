@@ -82,8 +82,8 @@ static void bad_tensors() {
         s.tensors[x]["shape"] = {10, 6};
     });
     refuse("has shape", [&](Sample& s) { s.tensors[x]["shape"] = {6, 5}; });
-    refuse("two sizes", [&](Sample& s) { s.tensors[x]["shape"] = {5, 3, 2}; });
-    refuse("two sizes are expected", [&](Sample& s) { s.tensors[x]["shape"] = {30}; });
+    refuse("2 sizes", [&](Sample& s) { s.tensors[x]["shape"] = {5, 3, 2}; });
+    refuse("2 sizes are expected", [&](Sample& s) { s.tensors[x]["shape"] = {30}; });
     refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {0, 6}; });
     refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {-5, 6}; });
     refuse("in its shape", [&](Sample& s) { s.tensors[x]["shape"] = {5.5, 6}; });
@@ -139,8 +139,45 @@ static void bad_documents() {
     refuse("energy_offset", [](Sample& s) { s.document["terms"][0]["energy_offset"] = nullptr; });
 }
 
+/** Change a good sample of a `soap` term, and expect a message. */
+static void refuse_soap(const char* expected, const std::function<void(Sample&)>& change) {
+    Sample s = soap_sample();
+    change(s);
+    refuse(expected, s.bytes());
+}
+
+static void soap_files() {
+    for (bool diagonal : {false, true}) {
+        const Bytes bytes = soap_sample(diagonal, !diagonal, 2.5).bytes();
+        const kml::WeightFile file = kml::read_weight_file(bytes.data(), bytes.size());
+        CHECK(file.elements == std::vector<int>({8, 14}) && file.soap.size() == 1, "one soap term");
+        const kml::SoapTerm& term = file.soap[0];
+        CHECK(term.n_channels == 2 && term.n_radial == 3 && term.n_nodes == 3 && term.n_angular == 3, "sizes");
+        CHECK(term.dimension == (diagonal ? 27 : 63) && term.n_sparse == 4, "sparse points");
+        CHECK(term.cutoff == 4 && term.cutoff_width == 0.5 && term.atom_sigma == 0.5 && term.zeta == 2.5, "scalars");
+        CHECK(term.decay_exponent == 2 && term.decay_scale == 1.5 && term.decay_rate == 0.5, "decay");
+        CHECK(term.diagonal_radial == diagonal && term.normalize != diagonal, "flags");
+        CHECK(term.centers == std::vector<int>({1, 0}) && term.radial_nodes[2] == 3.6, "tensors");
+        CHECK(term.sparse_points.size() == size_t(4 * term.dimension), "sparse points");
+        CHECK(term.sparse_offsets.size() == (diagonal ? 0 : 4), "sparse_offsets");
+    }
+    refuse_soap("cutoff_width", [](Sample& s) { s.document["terms"][0]["cutoff_width"] = 4.5; });
+    refuse_soap("zeta must be a number above 0.0 and at most 100.0",
+                [](Sample& s) { s.document["terms"][0]["zeta"] = 0; });
+    refuse_soap("normalize must be true or false", [](Sample& s) { s.document["terms"][0]["normalize"] = 1; });
+    refuse_soap("is expected", [](Sample& s) { s.document["terms"][0]["diagonal_radial"] = true; });
+    refuse_soap("needs elements", [](Sample& s) {
+        s.document.erase("elements");
+        s.document["species"] = {8, 14};
+    });
+    refuse_soap("centers must hold at least one 1", [](Sample& s) { put(s, "terms.0.centers", 0, int32_t(0)); });
+    refuse_soap("ascend", [](Sample& s) { put(s, "terms.0.radial_nodes", 1, 0.0); });
+    refuse_soap("angular_weights", [](Sample& s) { put(s, "terms.0.angular_weights", 1, -1.0); });
+}
+
 int main() {
     good_files();
+    soap_files();
     bad_containers();
     bad_tensors();
     bad_documents();

@@ -244,7 +244,7 @@ def _number(text, convert, accept, what):
 def byte_size(text):
     """Return ``4GB``, ``512MiB`` or a plain number as bytes."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", text, re.IGNORECASE)
-    with contextlib.suppress(ValueError, KeyError, AttributeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # no match, no such unit
         size = int(float(match[1]) * _SIZES[match[2].lower()])
         if size > 0:
             return size

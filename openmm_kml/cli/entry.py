@@ -9,7 +9,19 @@ from importlib import import_module
 
 # In the order of the help. A module is imported for its parser, which must not import NumPy or OpenMM: `kml --help`
 # answers at once.
-COMMANDS = ("train", "test", "learning_curve", "info", "convert", "md", "lammps_plugin", "tables", "quickstart")
+COMMANDS = (
+    "train",
+    "test",
+    "learning_curve",
+    "info",
+    "convert",
+    "md",
+    "active_learn",
+    "select",
+    "lammps_plugin",
+    "tables",
+    "quickstart",
+)
 
 EXIT_ERROR = 2
 EXIT_BUG = 1

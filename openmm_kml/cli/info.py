@@ -13,7 +13,7 @@ from openmm_kml.cli.common import (
     section,
     write_json,
 )
-from openmm_kml.cli.info_nbody import info_of_local
+from openmm_kml.cli.info_nbody import describe_repulsion, info_of_local, print_repulsion
 
 
 def add_parser(subparsers):
@@ -53,6 +53,7 @@ def run(args):
         "terms": [_describe(term, weights.species) for term in weights.terms],
         "provenance": weights.provenance,
         **baseline_of(weights),
+        **uncertainty_of(weights),
     }
     write_json(args.json, report)
     _print(report)
@@ -64,6 +65,8 @@ def _describe(term, species):
 
     from openmm_kml.training.permutations import describe_group
 
+    if term.kind == "repulsion":
+        return describe_repulsion(term, np.unique(species))
     weighted = not np.all(term.descriptor_weights == 1.0)
     return {
         "kind": term.kind,
@@ -85,6 +88,9 @@ def _print(report):
     print(f"{report['file']}  ({report['bytes'] / 1e3:.0f} kB)")
     print(f"  molecule        {report['formula']}: {' '.join(report['atoms'])}")
     for term in report["terms"]:
+        if term["kind"] == "repulsion":
+            print_repulsion(term)
+            continue
         print(f"  term            {term['kind']}, {term['n_training_points']} training points")
         print(f"  descriptor      {term['n_descriptors']} entries r^-p with p = {term['power']:g}")
         print(f"  kernel          {term['kernel']}, length scale {term['length_scale']:g} Å^-{term['power']:g}")
@@ -94,8 +100,32 @@ def _print(report):
         print(f"  trained on      {'energies and forces' if term['trained_on_energies'] else 'forces'}")
         print(f"  energy offset   {term['energy_offset']:.6f} eV")
         print_symmetries(term["symmetries"])
+    print_uncertainty(report)
     print_baseline(report)
     print_provenance(report["provenance"])
+
+
+def uncertainty_of(weights):
+    """Return what a report says of the uncertainty of a model, if it has one."""
+    if weights.uncertainty is None:
+        return {}
+    from openmm_kml.uncertainty import document_entry
+
+    rows = [len(t.explained_descriptor_coefficients) for t in weights.terms if t.kind == "gdml"]
+    return {"uncertainty": document_entry(weights.uncertainty) | ({"rows": rows} if rows else {})}
+
+
+def print_uncertainty(report):
+    if "uncertainty" not in report:
+        print("  uncertainty     none")
+        return
+    said = report["uncertainty"]
+    source = f"{said['members']} members" if said["members"] else f"{sum(said['rows'])} rows"
+    energy, force = (
+        f"{said[f'{name}_scale']:.3g} times, floor {1e3 * said[f'{name}_floor']:.2g} meV"
+        for name in ("energy", "force")
+    )
+    print(f"  uncertainty     {source}; energies {energy}; forces {force}/Å")
 
 
 def baseline_of(weights):

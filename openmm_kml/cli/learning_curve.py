@@ -1,6 +1,7 @@
 """``kml learning-curve``: errors against the number of training points."""
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from openmm_kml.cli.common import (
@@ -16,19 +17,15 @@ from openmm_kml.cli.common import (
     write_json,
 )
 from openmm_kml.cli.model_options import add_model_options, model_options
-from openmm_kml.cli.nbody_options import (
-    add_nbody_model_options,
-    add_structure_options,
-    nbody_options,
-    read_structure_data,
-)
+from openmm_kml.cli.nbody_options import add_nbody_options, add_structure_options, nbody_options, read_structure_data
+from openmm_kml.cli.soap_options import add_soap_options, soap_options
 
-# What adds the options of each kind of model; those of other kinds are refused, instead of doing nothing.
+# What adds the options of each kind of model: those of ``kml train``, but for its files and its split.
 _KINDS = {
     "gdml": (add_model_options, add_data_options),
-    "nbody": (add_nbody_model_options, add_structure_options),
+    "nbody": (add_nbody_options, add_structure_options),
+    "soap": (add_soap_options, add_structure_options),
 }
-_COMMON = ("kernel", "threads")
 _N_VALID = 100
 
 
@@ -39,7 +36,8 @@ def add_parser(subparsers):
         run,
         "show how the errors fall with the number of training points",
         "kml learning-curve ethanol.xyz --sizes 50,100,200 --seeds 0,1,2 --plot curve.png --json curve.json\n"
-        "kml learning-curve silicon.xyz --kind nbody --sizes 25,50,100 --cutoff3 3.5",
+        "kml learning-curve silicon.xyz --kind nbody --sizes 25,50,100 --cutoff3 3.5\n"
+        "kml learning-curve --kind soap --help",
         "Train with several numbers of training points, each with several random splits, and show the errors on frames "
         "that no training has seen.",
     )
@@ -50,56 +48,64 @@ def add_parser(subparsers):
         "--n-valid",
         type=natural,
         metavar="N",
-        help="validation frames (default: 100; for nbody none, unless they choose the hyperparameters)",
+        help="validation frames (default: 100; for nbody and soap none, unless they choose the hyperparameters)",
     )
     parser.add_argument("--n-test", type=natural, metavar="N", help="test frames (default: all the rest)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curve (.png, .svg, .pdf)")
     parser.add_argument(
-        "--kind", choices=tuple(_KINDS), default="gdml", help="of the model, as for kml train (default: gdml)"
+        "--kind",
+        choices=tuple(_KINDS),
+        default="gdml",
+        help="of the model (default: gdml); the other options are its own, as for kml train",
     )
-    add_model_options(parser)
-    add_nbody_model_options(parser, " (--kind nbody)")
-    add_structure_options(parser)
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_options_of_the_kind(parser)
+
+
+def add_options_of_the_kind(parser, more=None):
+    """Let a parser take the options of the kind that its arguments name, once it sees them, and refuse all others.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        With ``--kind``.
+    more : dict, optional
+        Kind -> function that adds further options.
+    """
+    plain = parser.parse_known_args
+
+    def parse_known_args(args=None, namespace=None):
+        kind = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        kind.add_argument("--kind", choices=tuple(_KINDS), default="gdml")
+        with contextlib.suppress(argparse.ArgumentError):  # the whole parser says what is wrong
+            name = kind.parse_known_args(args)[0].kind
+            for add in (*_KINDS[name], *filter(None, [(more or {}).get(name)])):
+                add(parser)
+        return plain(args, namespace)
+
+    parser.parse_known_args = parse_known_args
+
+
+def options_of_the_kind(args):
+    """Return the options of the trainer of ``args.kind``."""
+    return {"gdml": model_options, "nbody": nbody_options, "soap": soap_options}[args.kind](args)
 
 
 def run(args):
-    _check_kind(args)
     check_outputs({"report": args.json, "picture": args.plot}, (args.data,))
     check_picture(args.plot)
     if min(args.sizes) < 1:
         raise ValueError(f"--sizes must be numbers of training points above zero; {min(args.sizes)} came")
     if args.n_test == 0:
         raise ValueError("--n-test is 0, but the curve shows errors on test frames; ask for at least one")
-    points = [_flat(result) for result in (_nbody(args) if args.kind == "nbody" else _gdml(args))]
+    points = [_flat(result) for result in {"gdml": _gdml, "nbody": _nbody, "soap": _soap}[args.kind](args)]
     if args.plot is not None:
         from openmm_kml.plots import curve, save_figure
 
         save_figure(curve(points), args.plot)
     write_json(args.json, points)
     print_points(points)
-
-
-def _check_kind(args):
-    """Raise `ValueError` if an option is given that the kind of model does not have."""
-    own = {*_defaults(args.kind), *_COMMON}
-    for kind in _KINDS:
-        options = _defaults(kind).items()
-        given = [name for name, default in options if name not in own and getattr(args, name) != default]
-        if given:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ValueError(
-                f"{names}: no option of --kind {args.kind}, but of --kind {kind}; leave it out, or choose that kind"
-            )
-
-
-def _defaults(kind):
-    """Return name -> default of the options that a kind of model has."""
-    parser = argparse.ArgumentParser(add_help=False)
-    for add in _KINDS[kind]:
-        add(parser)
-    return vars(parser.parse_args([]))
 
 
 def _gdml(args):
@@ -119,11 +125,20 @@ def _gdml(args):
 def _nbody(args):
     from openmm_kml.training.nbody import nbody_learning_curve
 
-    options = nbody_options(args)
-    # Where the marginal likelihood chooses the hyperparameters, no frame is lost to validation.
+    return _local(args, nbody_learning_curve, nbody_options(args))
+
+
+def _soap(args):
+    from openmm_kml.training.soap import soap_learning_curve
+
+    return _local(args, soap_learning_curve, soap_options(args))
+
+
+def _local(args, learning_curve, options):
+    # Where the training data choose the hyperparameters, no frame is lost to validation.
     n_valid = _N_VALID if options.selection == "validation" else 0
     n_valid = n_valid if args.n_valid is None else args.n_valid
-    return nbody_learning_curve(read_structure_data(args), args.sizes, options, n_valid, args.n_test, args.seeds)
+    return learning_curve(read_structure_data(args), args.sizes, options, n_valid, args.n_test, args.seeds)
 
 
 def _flat(result):

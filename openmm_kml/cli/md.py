@@ -12,6 +12,8 @@ _WHAT = {
     "trajectory.xtc": "frames",
     "energies.csv": "energies and temperature",
     "checkpoint": "where --resume goes on",
+    "uncertainty.csv": "standard deviations of the energy",
+    "uncertain.xyz": "frames of which the model is not certain",
 }
 
 
@@ -57,6 +59,22 @@ def add_parser(subparsers):
     group.add_argument(
         "--min-contact", type=positive_float, default=0.5, metavar="X", help="of two atoms, in covalent radii (0.5)"
     )
+    group.add_argument(
+        "--guard-uncertainty",
+        type=_threshold,
+        metavar="X",
+        help="eV: of the largest standard deviation of an atom's energy (one molecule: of the energy, by the number of "
+        "atoms); auto: some times what is usual",
+    )
+    group.add_argument(
+        "--guard-interval", type=positive_int, default=100, metavar="N", help="steps between two looks at it (100)"
+    )
+    group.add_argument(
+        "--guard-action",
+        choices=("stop", "flag"),
+        default="stop",
+        help="then: stop, or keep the frame and go on (stop)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
@@ -78,6 +96,9 @@ def run(args):
         max_temperature=args.max_temperature,
         max_stretch=args.max_stretch,
         min_contact=args.min_contact,
+        guard_uncertainty=args.guard_uncertainty,
+        guard_interval=args.guard_interval,
+        guard_action=args.guard_action,
         checkpoint_seconds=args.checkpoint_seconds,
         n_threads=args.threads,
     )
@@ -92,11 +113,17 @@ def run(args):
         raise SystemExit(128 + summary.signal)  # as shells have it
 
 
+def _threshold(text):
+    return text if text == "auto" else positive_float(text)
+
+
 def _print_summary(summary, args):
     picoseconds = summary.last_step * args.timestep * 1e-3
     print(
         f"steps {summary.first_step} to {summary.last_step} ({picoseconds:g} ps in all), "
         f"{summary.nanoseconds_per_day:.3g} ns/day, mean temperature {summary.temperature:.0f} K"
     )
+    if summary.uncertainty:
+        print(summary.uncertainty)
     for path in summary.files:
         print(f"  {path}  {_WHAT[path.name]}")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmm_kml.cli.common import add_threads_option, byte_size, natural, positive_float
+from openmm_kml.cli.common import add_threads_option, byte_size, natural, positive_float, positive_int
 
 KERNELS = ("matern52", "matern72", "matern92", "squared_exponential")
 
@@ -28,6 +28,14 @@ def add_model_options(parser):
     )
     group.add_argument("--no-symmetries", action="store_true", help="do not use the molecule's permutation symmetries")
     group.add_argument("--ard", action="store_true", help="fit a weight for each kind of pair, too (slower)")
+    group.add_argument("--no-repulsion", action="store_true", help="no nuclear repulsion below the data's distances")
+    group.add_argument("--no-uncertainty", action="store_true", help="a smaller weight file, without uncertainty")
+    group.add_argument(
+        "--uncertainty-rank",
+        type=_rank,
+        metavar="R",
+        help="rows that the uncertainty is made of, or all: exact, large (default: what 10 MB hold)",
+    )
     group = parser.add_argument_group("the solver")
     group.add_argument("--solver", choices=("auto", "direct", "iterative"), default="auto", help="default: auto")
     group.add_argument("--tolerance", type=positive_float, metavar="T", help="relative residual of the iterative one")
@@ -36,6 +44,10 @@ def add_model_options(parser):
     parser.add_argument(
         "--seed", type=natural, default=0, metavar="N", help="of the split and the training (default: 0)"
     )
+
+
+def _rank(text):
+    return text if text == "all" else positive_int(text)
 
 
 def add_checkpoint_option(parser):
@@ -58,11 +70,16 @@ def model_options(args):
         "memory_limit": args.memory_limit,
         "n_threads": args.threads,
         "checkpoint": getattr(args, "checkpoint", None),
+        "uncertainty_rank": args.uncertainty_rank,
     }
+    if args.no_uncertainty and args.uncertainty_rank is not None:
+        raise ValueError("--uncertainty-rank belongs to the uncertainty; leave out --no-uncertainty or the rank")
     return GDMLOptions(
         preset=args.preset,
         symmetries=not args.no_symmetries,
+        uncertainty=not args.no_uncertainty,
         ard=args.ard,
+        repulsion=not args.no_repulsion,
         solver=args.solver,
         seed=args.seed,
         progress=not args.quiet,

@@ -38,6 +38,11 @@ def add_parser(subparsers):
         help="DATA is the file the model was trained on: use only the frames kept for the test",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw predicted against reference (.png, .svg, .pdf)")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="hold predicted standard deviations against the errors; --plot then draws their reliability",
+    )
     add_baseline_option(parser)
     add_threads_option(parser)
     add_structure_options(parser)
@@ -69,13 +74,49 @@ def run(args):
         )
     energies, forces = evaluate(potential, molecules, args.threads)
     measured = errors(energies, forces, molecules)
-    if args.plot is not None:
+    uncertainty = _uncertainty(args, potential, _as_frames(molecules), list(zip(energies, forces, strict=True)))
+    measured |= uncertainty
+    if args.plot is not None and not uncertainty:
         from openmm_kml.plots import parity, save_figure
 
         save_figure(parity(energies, forces, molecules), args.plot)
     write_json(args.json, measured)
     print(f"{args.model} on {args.data}, {len(molecules)} frames of {molecules.formula}")
     print_errors([("errors", measured)])
+    _print_uncertainty(uncertainty)
+
+
+def _as_frames(molecules):
+    """Return the frames of a set of molecules as (positions, numbers, cell, pbc, energy, forces)."""
+    for k, positions in enumerate(molecules.positions):
+        energy = None if molecules.energies is None else molecules.energies[k]
+        forces = None if molecules.forces is None else molecules.forces[k]
+        yield positions, None, None, None, energy, forces
+
+
+def _uncertainty(args, potential, frames, predictions, groups=()):
+    """Return what a report says of the uncertainty, empty where it is not asked for; draw it where a picture is."""
+    if not args.uncertainty:
+        return {}
+    from openmm_kml.cli.uncertainty_report import by_group, collect, joined, measures
+
+    collected = collect(potential, frames, predictions)
+    measured = measures(collected)
+    if args.plot is not None:
+        from openmm_kml.plots import save_figure
+        from openmm_kml.plots_uncertainty import reliability_diagram
+
+        figure = reliability_diagram({name: joined(collected, name) for name, part in measured.items() if part["n"]})
+        save_figure(figure, args.plot)
+    groups = by_group(collected, groups)
+    return {"uncertainty": measured | ({"groups": groups} if groups else {})}
+
+
+def _print_uncertainty(report):
+    from openmm_kml.cli.uncertainty_report import print_uncertainty
+
+    if report:
+        print_uncertainty(report["uncertainty"], report["uncertainty"].get("groups", {}))
 
 
 def _test_local(args, potential):
@@ -93,20 +134,25 @@ def _test_local(args, potential):
         for name in structures.groups:
             places = [k for k, frame in enumerate(structures) if frame.group == name]
             measured[name or "(no group)"] = structure_errors([predictions[k] for k in places], structures[places])
-    if args.plot is not None:
+    frames = [(f.positions, f.numbers, f.cell, f.pbc, f.energy, f.forces) for f in structures]
+    uncertainty = _uncertainty(
+        args, potential, frames, [p[:2] for p in predictions], [frame.group for frame in structures]
+    )
+    if args.plot is not None and not uncertainty:
         from openmm_kml.plots import parity_of_structures, save_figure
 
         save_figure(parity_of_structures(predictions, structures), args.plot)
     groups = {name: errors for name, errors in measured.items() if name != "errors"}
-    write_json(args.json, measured["errors"] | ({"groups": groups} if groups else {}))
+    write_json(args.json, measured["errors"] | ({"groups": groups} if groups else {}) | uncertainty)
     print(f"{args.model} on {args.data}, {structures.describe()}")
     print_errors(list(measured.items()))
+    _print_uncertainty(uncertainty)
 
 
 def _has_no_zero(weights):
     """Return whether a model was trained on forces of a set without energies."""
     return not weights.atom_energies and all(
-        term.energy_coefficients is None and term.energy_offset == 0.0 for term in weights.terms
+        term.energy_coefficients is None and term.energy_offset == 0.0 for term in weights.terms if term.kind == "gdml"
     )
 
 

@@ -22,6 +22,7 @@ from openmm_kml.cli.common import (
 )
 from openmm_kml.cli.model_options import add_checkpoint_option, add_model_options, model_options
 from openmm_kml.cli.train_nbody import add_nbody_parser
+from openmm_kml.cli.train_soap import add_soap_parser
 
 
 def add_parser(subparsers):
@@ -51,10 +52,13 @@ def add_parser(subparsers):
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars, print the errors only")
     add_nbody_parser(kinds)
+    add_soap_parser(kinds)
 
 
 def train_description():
-    return "Train a potential on reference data. See: kml train gdml --help, kml train nbody --help"
+    return (
+        "Train a potential on reference data. See: kml train gdml --help, kml train nbody --help, kml train soap --help"
+    )
 
 
 def run(args):
@@ -78,6 +82,7 @@ def run(args):
     if not args.quiet:
         print_choice(fit.report)
 
+    from openmm_kml.doubt import usual_doubt
     from openmm_kml.metrics import errors
     from openmm_kml.weights import save, to_bytes
 
@@ -93,6 +98,7 @@ def run(args):
         "data": {"name": molecules.name, "digest": molecules.digest, "frames": len(molecules)},
         "split": _counts(train, validation, test) | {"seed": args.seed},
         "errors": measured,
+        **usual_doubt(potential, ((r, None, None) for part in (test, validation) for r in part.positions)),
     }
     save(dataclasses.replace(fit.weights, provenance=provenance, baseline=baseline), args.output)
     if args.checkpoint is not None and fit.report["solver"]["name"] == "iterative":

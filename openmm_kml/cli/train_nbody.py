@@ -1,27 +1,10 @@
 """``kml train nbody``: train two- and three-body functions of any structure."""
 
-import dataclasses
-from pathlib import Path
+from functools import partial
 
-from openmm_kml.cli.common import (
-    add_command,
-    add_json_option,
-    check_outputs,
-    command_record,
-    natural,
-    positive_int,
-    print_errors,
-    warn,
-    write_json,
-)
-from openmm_kml.cli.nbody_options import (
-    add_nbody_options,
-    add_structure_options,
-    nbody_options,
-    read_structure_data,
-)
-
-_TENTH = 10
+from openmm_kml.cli.common import add_command, natural
+from openmm_kml.cli.nbody_options import add_nbody_options, add_structure_options, nbody_options
+from openmm_kml.cli.train_local import add_last_arguments, add_local_arguments, print_common, train_local
 
 
 def add_nbody_parser(kinds):
@@ -35,84 +18,25 @@ def add_nbody_parser(kinds):
         "Train two- and three-body functions, for crystals, melts, liquids and beads, on energies, forces and virials, "
         "and test them on frames that the training has not seen. They run as splines.",
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="extended XYZ, or any format ASE reads, or .npz")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="weight file (replaced)")
-    parser.add_argument("--n-train", type=positive_int, metavar="N", help="frames to train on (default: the rest)")
-    parser.add_argument(
-        "--n-valid",
-        type=natural,
-        metavar="N",
-        help="validation frames (default: a tenth with --selection validation, else none)",
-    )
-    parser.add_argument("--n-test", type=natural, metavar="N", help="frames to test on (default: a tenth)")
+    add_local_arguments(parser)
     add_nbody_options(parser)
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the split (default: 0)")
     add_structure_options(parser)
-    add_json_option(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bars, print the errors only")
+    add_last_arguments(parser)
 
 
 def run(args):
-    check_outputs({"weight file": args.output, "report": args.json}, (args.data,))
-    structures = read_structure_data(args)
-    options = nbody_options(args)
-    train, validation, test = _split(args, structures)
-    say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
-    say(
-        f"{args.data}: {structures.describe()}; {len(train)} frames for training, {len(validation)} for validation, "
-        f"{len(test)} for the test"
-    )
-
     from openmm_kml.training.nbody import fit_nbody
     from openmm_kml.training.nbody.trainer import reference_errors
-    from openmm_kml.weights import save
 
-    fit = fit_nbody(train, validation, options)
-    for note in fit.report["notes"]:
-        warn(note)
-    if not args.quiet:
-        print_choice(fit.report)
-    measured = {}
-    if len(validation):
-        measured["validation"] = fit.report["validation_errors"]
-    if len(test):
-        measured["test"] = reference_errors(fit.weights, test)
-    split = {"n_train": len(train), "n_validation": len(validation), "n_test": len(test), "seed": args.seed}
-    provenance = {
-        **fit.weights.provenance,
-        "command": command_record(args),
-        "data": {"name": structures.name, "digest": structures.digest, "frames": len(structures)},
-        "split": split,
-        "errors": measured,
-    }
-    save(dataclasses.replace(fit.weights, provenance=provenance), args.output)
-    write_json(args.json, {"model": str(args.output), "errors": measured, "split": split, **fit.report})
-    if measured:
-        print_errors(list(measured.items()))
-    say(f"\nwrote {args.output}. Next:")
-    say(f"  kml info {args.output} --plot functions.png")
-    say(f"  kml test {args.output} {args.data} --held-out --plot parity.png")
-
-
-def _split(args, structures):
-    """Return the training, validation and test sets that the options ask for."""
-    from openmm_kml.structures import distinct_structures, split_structures
-
-    distinct = len(distinct_structures(structures))
-    if distinct < len(structures):
-        warn(f"{len(structures) - distinct} of {len(structures)} frames repeat an earlier one and are left out")
-    tenth = distinct // _TENTH
-    n_valid = (tenth if args.selection == "validation" else 0) if args.n_valid is None else args.n_valid
-    n_test = tenth if args.n_test is None else args.n_test
-    n_train = max(distinct - n_valid - n_test, 1) if args.n_train is None else args.n_train
-    return split_structures(structures, n_train, n_valid, n_test, args.seed)
+    fit = partial(fit_nbody, options=nbody_options(args))
+    train_local(args, fit, reference_errors, print_choice, "kml info {} --plot functions.png")
 
 
 def print_choice(report):
     """Print what the trainer chose and found."""
     chosen = report["hyperparameters"]
     grids = report["grids"]
-    energies = ", ".join(f"{name} {value:.4f}" for name, value in report["atom_energies"].items())
-    nearest = ", ".join(f"{name} {value:.2f}" for name, value in report["shortest_distances"].items())
     two, three = grids["two"], grids.get("three")
     print(f"  two bodies      {two['start']:.2f} to {two['end']:.2f} Å in {two['intervals']} intervals", end="")
     print(f", length scale {chosen['length_scale2']:.2g} Å, amplitude {chosen['amplitude2']:.2g} eV")
@@ -122,9 +46,4 @@ def print_choice(report):
         )
         print(f", length scale {chosen['length_scale3']:.2g} Å, amplitude {chosen['amplitude3']:.2g} eV")
         print(f"  triples         {report['triples_per_atom']:.1f} an atom")
-    print(f"  one body        {energies} eV")
-    print(f"  shortest seen   {nearest} Å")
-    print(f"  noise           {report['noise_scale']:.2f} times what was assumed")
-    print(
-        f"  trained in      {report['seconds']['total']:.1f} s: {report['n_rows']} rows, {report['n_columns']} columns"
-    )
+    print_common(report)

@@ -33,6 +33,7 @@ _PLAIN = {
     "get_scale_default": (_DOUBLE, [_POINTER]),
     "has_derivative": (_INT, [_POINTER]),
     "get_num_threads": (_INT, [_POINTER]),
+    "get_output": (_INT, [_POINTER]),
     "set_periodic": (None, [_POINTER, _INT]),
 }
 _CHECKED = {
@@ -44,6 +45,7 @@ _CHECKED = {
     "set_scale_parameter": [_POINTER, _TEXT, _DOUBLE],
     "add_derivative": [_POINTER, _TEXT],
     "set_num_threads": [_POINTER, _INT],
+    "set_output": [_POINTER, _INT],
     "update_parameters": [_POINTER, _POINTER],
 }
 

@@ -21,6 +21,15 @@ class KMLCalculator(Calculator):
         The potential, or the path of its weight file.
     n_threads : int, optional
         OpenMP threads; all cores by default, and one where the work is small.
+    uncertainty : bool
+        Whether every calculation also fills `energy_std`, and `energies_std` for a model of any structure: standard
+        deviations of the energy and of the energies of the single atoms. Without it they are computed when asked for,
+        as in ``atoms.calc.get_property("energy_std", atoms)``.
+
+    Raises
+    ------
+    openmm_kml.errors.WeightFileError
+        If `uncertainty` is wanted and the model has none.
 
     Notes
     -----
@@ -29,12 +38,15 @@ class KMLCalculator(Calculator):
     positions as they are: the molecule must be whole, not wrapped over the borders of a cell.
     """
 
-    implemented_properties = ("energy", "free_energy", "forces", "stress", "energies")
+    implemented_properties = ("energy", "free_energy", "forces", "stress", "energies", "energy_std", "energies_std")
 
-    def __init__(self, potential, n_threads=None, **kwargs):
+    def __init__(self, potential, n_threads=None, uncertainty=False, **kwargs):
         super().__init__(**kwargs)
         self.potential = potential if isinstance(potential, KernelPotential) else KernelPotential.load(potential)
         self.n_threads = n_threads
+        self.uncertainty = uncertainty
+        if uncertainty:
+            self.potential.check_uncertainty()
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Fill `results`; raise ValueError when the elements differ from the model's."""
@@ -48,6 +60,11 @@ class KMLCalculator(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
         if local and "energies" in properties:
             self.results["energies"] = potential.evaluate_atomic(atoms.positions, atoms.numbers, **structure)
+        if self.uncertainty or "energy_std" in properties or "energies_std" in properties:
+            found = potential.evaluate_uncertainty(atoms.positions, atoms.numbers, **structure)
+            self.results["energy_std"] = found.energy_std
+            if found.atomic_std is not None:
+                self.results["energies_std"] = found.atomic_std
         if whole_cell:
             stress = -virial / atoms.get_volume()
             self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

@@ -25,10 +25,11 @@ __all__ = ["LAMMPSInstallation", "LAMMPSPluginError", "build_plugin", "find_lamm
 LIBRARY_NAME = "kmlplugin.so"  # the end of the name is what LAMMPS_PLUGIN_PATH looks for
 
 _CORE = (
-    "weight_file.cpp",
+    *(f"weight_{part}.cpp" for part in ("file", "reading", "gdml", "local", "soap", "uncertainty")),
     "gdml.cpp",
-    *(f"{part}_{isa}.cpp" for part in ("gdml", "environment") for isa in ("baseline", "avx2", "avx512")),
-    "local_model.cpp",
+    *(f"{part}_{isa}.cpp" for part in ("gdml", "environment", "soap") for isa in ("baseline", "avx2", "avx512")),
+    *("local_model.cpp", "member_tables.cpp", "molecule_repulsion.cpp"),
+    *("soap.cpp", "soap_radial.cpp", "soap_batch.cpp"),
 )
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")
 # The block kernels are vectors by hand; GCC would gather their broadcasts into shuffles, a third slower.
@@ -145,7 +146,7 @@ def _compile(compiler, flags, sources, folder):
     """Compile all files and return the path of the library."""
     jobs = []
     for source in (*sources.plugin, *sources.core):
-        extra = _KERNEL_FLAGS if source.stem.startswith(("gdml_", "environment_")) else ()
+        extra = _KERNEL_FLAGS if source.stem.startswith(("gdml_", "environment_", "soap_")) else ()
         made = folder / f"{source.parent.name}_{source.stem}.o"
         jobs.append(([*compiler, *flags, *extra, "-c", str(source), "-o", str(made)], made))
     with ThreadPoolExecutor(max(1, min(4, len(os.sched_getaffinity(0))))) as pool:

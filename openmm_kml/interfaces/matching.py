@@ -194,8 +194,9 @@ def _match(model, graph, atoms, positions, names):
 
 
 def common_permutations(weights):
-    """Return the permutations that all terms share, shape (P, n)."""
-    shared = set.intersection(*(set(map(tuple, term.permutations.tolist())) for term in weights.terms))
+    """Return the permutations that all kernel terms share, shape (P, n)."""
+    groups = [term.permutations for term in weights.terms if term.kind == "gdml"]
+    shared = set.intersection(*(set(map(tuple, group.tolist())) for group in groups))
     return np.array(sorted(shared))
 
 

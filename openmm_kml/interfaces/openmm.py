@@ -27,13 +27,16 @@ def load_plugin():
 
 load_plugin()
 
+_OUTPUTS = ("energy", "uncertainty")  # numbered as KMLForce::Output
 _LARGEST_INDEX = 2**31 - 1  # a C int; ctypes would drop the bits above
 
 
 class KMLForce(openmm.Force):
     """The energy of a kernel potential on all particles of a System, or on some.
 
-    E = scale × E_model, with scale = 1 or a global parameter of the Context.
+    E = scale × E_model, with scale = 1 or a global parameter of the Context. With ``output="uncertainty"`` it is the
+    standard deviation of E_model instead, with its gradient as forces: how little the model knows about a structure.
+    In a CustomCVForce beside a Force of the energy it makes biased potentials such as ``E - k*sigma``.
 
     Parameters
     ----------
@@ -55,6 +58,8 @@ class KMLForce(openmm.Force):
     n_threads : int, optional
         OpenMP threads of one evaluation. By default one for work below some 500 µs, so that a busy machine does not
         make threads wait for each other, and up to all cores above.
+    output : {"energy", "uncertainty"}
+        What the energy of the Force is.
     baseline_system : openmm.System, optional
         For a model that is the difference to a baseline: the System to which the Force will be added. Its forces must
         be that baseline, and its particles the model's atoms in order.
@@ -65,13 +70,13 @@ class KMLForce(openmm.Force):
     ------
     ValueError
         If the elements are not those of the model; the message names the first atom that differs. If a model of any
-        structure is not told the elements, or whether the box is periodic.
+        structure is not told the elements, or whether the box is periodic. If `output` is another word.
     WeightFileError
         If the weight file is damaged; if the model is a difference and its baseline is not stated or another one, or if
         a baseline is stated for a model that is the whole energy.
     OpenMMException
-        If a particle index is negative or appears twice. Whether the particles exist, and are as many as the model's
-        atoms, is checked when a Context is created.
+        If a particle index is negative or appears twice, or the model has no uncertainty and it is asked for. Whether
+        the particles exist, and are as many as the model's atoms, is checked when a Context is created.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class KMLForce(openmm.Force):
         numbers=None,
         periodic=None,
         n_threads=None,
+        output="energy",
         baseline_system=None,
         baseline_added=False,
     ):
@@ -114,6 +120,8 @@ class KMLForce(openmm.Force):
         if scale_parameter is not None:
             self.setScaleParameter(scale_parameter)
         self.setNumThreads(n_threads)
+        if output != "energy":
+            self.setOutput(output)
 
     @classmethod
     def cast(cls, force):
@@ -211,6 +219,20 @@ class KMLForce(openmm.Force):
             raise openmm.OpenMMException(f"KMLForce: the number of threads is at least 1; {n_threads} was given")
         load_library().set_num_threads(self._pointer(), n_threads or 0)
 
+    def getOutput(self):
+        """Return what the energy of the Force is, "energy" or "uncertainty"."""
+        return _OUTPUTS[load_library().get_output(self._pointer())]
+
+    def setOutput(self, output):
+        """Choose the energy of the model, "energy", or its standard deviation, "uncertainty", as that of the Force.
+
+        The standard deviation is evaluated on the host, also where the energy runs on a device. Raises ``ValueError``
+        for another word, ``OpenMMException`` if the model has no uncertainty.
+        """
+        if output not in _OUTPUTS:
+            raise ValueError(f"output must be 'energy' or 'uncertainty'; {output!r} was given")
+        load_library().set_output(self._pointer(), _OUTPUTS.index(output))
+
     def setUsesPeriodicBoundaryConditions(self, periodic):
         """Declare the Force periodic: a model of any structure then sees the periodic box.
 
@@ -220,7 +242,7 @@ class KMLForce(openmm.Force):
         load_library().set_periodic(self._pointer(), bool(periodic))
 
     def updateParametersInContext(self, context):
-        """Bring the model, particles, threads, periodicity and scale default of a Context up to date.
+        """Bring the model, output, particles, threads, periodicity and scale default of a Context up to date.
 
         The scale parameter's value in the Context changes only if its default was changed here.
 

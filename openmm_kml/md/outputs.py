@@ -19,17 +19,30 @@ COLUMNS = (
 )
 
 
-class Table:
-    """Energies as comma-separated values. It also locks the run against a second process."""
+def energy_columns(periodic):
+    """Return the columns of the table of energies."""
+    return (*COLUMNS, "volume_A3") if periodic else COLUMNS
 
-    def __init__(self, path, size, periodic=False):
+
+class Table:
+    """Comma-separated values. It also locks the run against a second process.
+
+    Parameters
+    ----------
+    path : path
+    size : int
+        Bytes at the checkpoint.
+    columns : sequence of str
+    """
+
+    def __init__(self, path, size, columns=COLUMNS):
         self._file = _opened(path, size, lock=True)
         if size == 0:
-            columns = (*COLUMNS, "volume_A3") if periodic else COLUMNS
             self._file.write((",".join(columns) + "\n").encode())
 
     def write(self, *values):
-        self._file.write((",".join(f"{value:.12g}" for value in values) + "\n").encode())
+        """Append a line; None leaves a column empty."""
+        self._file.write((",".join("" if value is None else f"{value:.12g}" for value in values) + "\n").encode())
 
     def mark(self):
         """Bring everything to the disk and return what a continuation needs to know."""

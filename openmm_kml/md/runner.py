@@ -19,7 +19,7 @@ from openmm_kml.errors import DataError
 from openmm_kml.interfaces.baseline import digest
 from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_checkpoint
 from openmm_kml.md.guard import Guard, SimulationError
-from openmm_kml.md.outputs import TRAJECTORIES, Table
+from openmm_kml.md.outputs import TRAJECTORIES, Table, energy_columns
 from openmm_kml.md.start import model_order, pdb_text, read_start
 from openmm_kml.md.system import (
     GAS_CONSTANT,
@@ -31,6 +31,7 @@ from openmm_kml.md.system import (
     find_platform,
     seed_barostat,
 )
+from openmm_kml.md.uncertainty import DOUBTS, UNCERTAIN, UncertaintyWatch
 from openmm_kml.weights import write_atomically
 
 GUARD_INTERVAL = 100  # steps at most between two looks of the guard: some 60 µs each, against 100 evaluations
@@ -58,6 +59,8 @@ class Summary:
     temperature : float, K
         Mean over the lines that were written.
     files : tuple of path
+    uncertainty : str
+        One sentence on what the guard of the uncertainty saw; empty without one.
     """
 
     first_step: int
@@ -66,6 +69,7 @@ class Summary:
     nanoseconds_per_day: float
     temperature: float
     files: tuple
+    uncertainty: str = ""
 
 
 def run(potential, start_path, directory, settings, *, resume=False, baseline=None, progress=True):
@@ -93,7 +97,8 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     Raises
     ------
     SimulationError
-        If the guard stopped the run; the last good frames are in ``last_good.xyz``.
+        If the guard stopped the run; the last good frames are in ``last_good.xyz``, or the frame of which the model was
+        not certain in ``uncertain.xyz``.
     ValueError, DataError, OSError
         If the input is not right; nothing was run then.
     """
@@ -107,9 +112,13 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
         add_barostat(system, start, settings)
     identity = _identity(potential, start, particles, settings, platform, baseline)
     directory = Path(directory)
+    watch = None
+    if settings.guard_uncertainty is not None:
+        watch = UncertaintyWatch(potential, start_path, start, particles, settings, directory)
     if not resume:
         _prepare(directory, settings)
-    simulation = _Simulation(system, start, settings, platform, identity, directory, potential.species is not None)
+    molecule = potential.species is not None
+    simulation = _Simulation(system, start, settings, platform, identity, directory, molecule, watch)
     if not resume:
         simulation.begin()
     return simulation.go_on(progress)
@@ -128,12 +137,13 @@ class _Look(NamedTuple):
 class _Simulation:
     """A Context, its guard and its files."""
 
-    def __init__(self, system, start, settings, platform, identity, directory, molecule):
+    def __init__(self, system, start, settings, platform, identity, directory, molecule, watch=None):
         self._start, self._settings, self._identity, self._directory = start, settings, identity, directory
         self._system, self._platform = system, platform
         self._masses = np.array([system.getParticleMass(k)._value for k in range(system.getNumParticles())])
         self._dof = degrees_of_freedom(len(self._masses), settings.ensemble)
         self._guard = Guard(start, self._masses, self._dof, settings, molecule)
+        self._watch = watch
         self._checkpoint = directory / CHECKPOINT
 
     def begin(self):
@@ -157,10 +167,14 @@ class _Simulation:
             raise DataError(f"the run is already at step {step}; ask for more steps than that to go on")
         table, trajectory = self._open(outputs)
         try:
+            if self._watch is not None:
+                self._watch.open(outputs, step)
             return self._integrate(context, step, table, trajectory, progress)
         finally:
             table.close()
             trajectory.close()
+            if self._watch is not None:
+                self._watch.close()
 
     def _restored(self):
         if not self._checkpoint.exists():
@@ -178,7 +192,8 @@ class _Simulation:
     def _open(self, outputs):
         settings = self._settings
         kind = TRAJECTORIES[settings.trajectory]
-        table = Table(self._directory / TABLE, outputs.get("table", {"size": 0})["size"], self._start.box is not None)
+        size = outputs.get("table", {"size": 0})["size"]
+        table = Table(self._directory / TABLE, size, energy_columns(self._start.box is not None))
         mark = outputs.get("trajectory", {"size": 0, "frames": 0})
         path = (self._directory / TRAJECTORY).with_suffix(kind.suffix)
         try:
@@ -203,35 +218,49 @@ class _Simulation:
             table.write(now.step, time_ps, *now.energies, sum(now.energies), temperature, *volume)
             trajectory.write(now.positions, now.box)
             temperatures.append(temperature)
+            return now
 
         def save():
             outputs = {"table": table.mark(), "trajectory": trajectory.mark()}
+            if self._watch is not None:
+                outputs |= self._watch.marks()
             write_checkpoint(self._checkpoint, step, self._identity, outputs, context.createCheckpoint())
+
+        def watch(now, again=False):
+            if self._watch is None or step % settings.guard_interval:
+                return
+            complaint = self._watch.complaint(now, again)
+            if complaint is not None:
+                save()  # a continuation with another threshold goes on from here
+                raise SimulationError(complaint)
 
         with _signals() as stop, clock.bar(progress) as bar:
             if step == 0:
-                report()
+                watch(report())
             else:
                 now = self._observe(context)
                 self._guard.keep(step, now.positions, now.box)  # it was looked at before the checkpoint was written
+                watch(now, again=True)  # here the run may have been stopped
             while step < settings.steps and not stop:
                 target = _next(step, settings)
                 self._advance(integrator, step, target)
                 bar.update(target - step)
                 step = target
                 if step % settings.interval == 0:
-                    report()
+                    now = report()
                     clock.show(bar, step)
                 else:
-                    self._check(self._observe(context))
+                    now = self._observe(context)
+                    self._check(now)
+                watch(now)
                 if time.monotonic() - saved >= settings.checkpoint_seconds:
                     save()
                     saved = time.monotonic()
             save()
         mean = float(np.mean(temperatures)) if temperatures else float("nan")
-        return Summary(
-            first, step, stop[0] if step < settings.steps else 0, clock.speed(step), mean, self._files(trajectory)
-        )
+        ended_by = stop[0] if step < settings.steps else 0
+        said = "" if self._watch is None else self._watch.summary()
+        return Summary(first, step, ended_by, clock.speed(step), mean, self._files(trajectory), said)
 
     def _advance(self, integrator, step, target):
         try:
@@ -267,8 +296,9 @@ class _Simulation:
         )
 
     def _files(self, trajectory):
-        names = (STRUCTURE, TRAJECTORY + trajectory.suffix, TABLE, CHECKPOINT)
-        return tuple(self._directory / name for name in names)
+        names = [STRUCTURE, TRAJECTORY + trajectory.suffix, TABLE, CHECKPOINT]
+        names += [] if self._watch is None else [DOUBTS, UNCERTAIN]
+        return tuple(self._directory / name for name in names if (self._directory / name).exists())
 
 
 class _Clock:
@@ -309,8 +339,9 @@ def _signals():
 
 def _next(step, settings):
     """Return the step at which the next report or look of the guard is due."""
-    guard = min(settings.interval, GUARD_INTERVAL)
-    return min(settings.steps, (step // settings.interval + 1) * settings.interval, (step // guard + 1) * guard)
+    intervals = [settings.interval, min(settings.interval, GUARD_INTERVAL)]
+    intervals += [] if settings.guard_uncertainty is None else [settings.guard_interval]
+    return min(settings.steps, *((step // interval + 1) * interval for interval in intervals))
 
 
 def _identity(potential, start, particles, settings, platform, baseline):
@@ -336,6 +367,6 @@ def _prepare(directory, settings):
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / CHECKPOINT).exists():
         raise DataError(f"{directory} holds a run already: --resume goes on with it, or name another directory")
-    for name in (TABLE, TRAJECTORY + TRAJECTORIES[settings.trajectory].suffix):
+    for name in (TABLE, TRAJECTORY + TRAJECTORIES[settings.trajectory].suffix, DOUBTS, UNCERTAIN):
         if (directory / name).exists():
             raise DataError(f"{directory / name} exists already and is kept; name another directory")

@@ -3,11 +3,14 @@
 import math
 from dataclasses import asdict, dataclass
 
+from openmm_kml.doubt import ACTIONS, check_threshold
+
 ENSEMBLES = ("nve", "nvt", "npt")
 TRAJECTORIES = ("dcd", "xtc")
 
 # These may differ between a run and its continuation: they do not change the trajectory.
 _FREE = ("steps", "checkpoint_seconds", "n_threads", "max_temperature", "max_stretch", "min_contact", "minimize")
+_FREE += ("guard_uncertainty", "guard_interval", "guard_action")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Settings:
         A bond longer than this times the sum of the covalent radii stops the run.
     min_contact : float
         Two atoms nearer than this times the sum of their covalent radii stop the run.
+    guard_uncertainty : float or ``"auto"``, eV, optional
+        A frame of which the model is more uncertain than this stops the run or is flagged. What is compared is the
+        largest standard deviation of an atom's energy, or, for one molecule, that of the energy by the number of atoms;
+        ``"auto"`` is a multiple of what is usual (`openmm_kml.doubt.resolve_threshold`). No such guard when left out.
+    guard_interval : int
+        Steps between two looks at the uncertainty.
+    guard_action : str
+        ``stop`` or ``flag``: what happens above `guard_uncertainty`.
     checkpoint_seconds : float
         Wall-clock time between two checkpoints: at most this much is lost to a kill.
     n_threads : int, optional
@@ -68,18 +79,24 @@ class Settings:
     max_temperature: float | None = None
     max_stretch: float = 1.8
     min_contact: float = 0.5
+    guard_uncertainty: float | str | None = None
+    guard_interval: int = 100
+    guard_action: str = "stop"
     checkpoint_seconds: float = 10.0
     n_threads: int | None = None
 
     def __post_init__(self):
-        for name, choices in (("ensemble", ENSEMBLES), ("trajectory", TRAJECTORIES)):
+        choices_of = {"ensemble": ENSEMBLES, "trajectory": TRAJECTORIES, "guard_action": ACTIONS}
+        for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}; {getattr(self, name)!r} was given")
         for name in ("temperature", "timestep", "friction", "max_stretch", "min_contact", "max_temperature"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a finite number above zero; {value!r} was given")
-        for name in ("steps", "interval"):
+        if self.guard_uncertainty is not None:
+            check_threshold(self.guard_uncertainty)
+        for name in ("steps", "interval", "guard_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; {getattr(self, name)!r} was given")
         if not (math.isfinite(self.checkpoint_seconds) and self.checkpoint_seconds >= 0):

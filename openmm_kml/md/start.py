@@ -13,6 +13,8 @@ from openmm_kml.bonds import bonds_from_positions
 from openmm_kml.elements import formula
 from openmm_kml.errors import DataError
 
+_OPENMM_READERS = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}
+
 
 @dataclass(frozen=True)
 class Start:
@@ -57,15 +59,9 @@ def read_start(path, molecule=True):
     with path.open("rb"):
         pass  # a missing file gives OSError, whatever its name ends with
     suffix = path.suffix.lower()
-    reader = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile}.get(suffix)
+    reader = _OPENMM_READERS.get(suffix)
     if reader is None:
-        atoms = _read_with_ase(path)
-        numbers, positions = np.array(atoms.numbers), _checked(path, np.array(atoms.positions))
-        if not molecule:
-            positions, box = _in_box(path, atoms)
-            return Start(numbers, positions, [], _topology(numbers, [], box), box)
-        bonds = bonds_from_positions(numbers, positions)
-        return Start(numbers, positions, bonds, _topology(numbers, bonds))
+        return start_of_atoms(_read_with_ase(path)[0], molecule, path)
     try:
         file = reader(str(path))
     # OpenMM's readers raise errors of every kind on files they do not understand.
@@ -83,6 +79,31 @@ def read_start(path, molecule=True):
         box = None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
         return Start(numbers, _checked(path, positions), [], file.topology, box)
     return Start(numbers, _checked(path, positions), bonds_from_positions(numbers, positions), file.topology)
+
+
+def read_start_frames(path, molecule=True, most=20):
+    """Yield positions, shape (n, 3) in Å, and box vectors, or None, of the first frames of a start.
+
+    Of PDB and mmCIF files the first counts. Arguments and errors as in `read_start`.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _OPENMM_READERS:
+        starts = [read_start(path, molecule)]
+    else:
+        starts = (start_of_atoms(atoms, molecule, path) for atoms in _read_with_ase(path, slice(most)))
+    for start in starts:
+        yield start.positions, start.box
+
+
+def start_of_atoms(atoms, molecule=True, name="the start"):
+    """Return the `Start` of an `ase.Atoms`; `molecule` and errors as in `read_start`, `name` for their messages."""
+    numbers = np.array(atoms.numbers)
+    if not molecule:
+        positions, box = _in_box(name, atoms)
+        return Start(numbers, positions, [], _topology(numbers, [], box), box)
+    positions = _checked(name, np.array(atoms.positions))
+    bonds = bonds_from_positions(numbers, positions)
+    return Start(numbers, positions, bonds, _topology(numbers, bonds))
 
 
 def pdb_text(start):
@@ -151,19 +172,20 @@ def _topology(numbers, bonds, box=None):
     return topology
 
 
-def _read_with_ase(path):
+def _read_with_ase(path, frames=slice(1)):
+    """Return a list of `ase.Atoms`."""
     from ase.io import read
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            atoms = read(path, index=0)
+            found = read(path, index=frames)
     # ASE's readers raise errors of every kind on files they do not understand.
     except Exception as error:
         raise DataError(f"{path} cannot be read by ASE: {_one_line(error)}") from None
-    if len(atoms) == 0 or atoms.numbers.min() < 1:
+    if not found or any(len(atoms) == 0 or atoms.numbers.min() < 1 for atoms in found):
         raise DataError(f"{path} has no atoms, or one without an element")
-    return atoms
+    return found
 
 
 def _in_box(path, atoms):

@@ -8,9 +8,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from openmm_kml.errors import DataError
+from openmm_kml.training.gdml_uncertainty import add_uncertainty
 from openmm_kml.training.model import Model, Problem
 from openmm_kml.training.options import GDMLOptions
 from openmm_kml.training.permutations import check_permutations, describe_group
+from openmm_kml.training.repulsion import molecule_repulsion
 from openmm_kml.training.symmetries import find_symmetries
 from openmm_kml.training.trainer import LEAST_FOR_ARD, train_default, train_published
 from openmm_kml.weights import Weights
@@ -72,6 +74,13 @@ def fit_gdml(train, validation, options=None):
     if train.energies is None:
         notes.append("no energies were given: trained on forces alone, the energy offset is 0")
     model = outcome.model
+    term, uncertainty, described = model.term(), None, None
+    if options.uncertainty:
+        with threadpool_limits(1):
+            term, uncertainty, described, found = add_uncertainty(
+                model, validation, options.uncertainty_rank, n_threads
+            )
+        notes += found
     notes += outcome.notes + _without_effect(options, model, outcome.solver)
     n_atoms = len(train.numbers)
     report = {
@@ -85,6 +94,7 @@ def fit_gdml(train, validation, options=None):
         "energy_offset": model.offset,
         "validation_errors": outcome.errors,
         "solver": outcome.solver,
+        "uncertainty": described,
         "choice": _explain(outcome, validation, options.preset),
         "log": outcome.log,
         "notes": notes,
@@ -93,7 +103,8 @@ def fit_gdml(train, validation, options=None):
         "peak_memory_estimate": outcome.solver.pop("memory"),
     }
     provenance = _provenance(train, validation, options, report)
-    return GDMLFit(Weights(train.numbers, (model.term(),), {}, provenance), report, model)
+    terms = (term, *_repulsion(train, validation, options))
+    return GDMLFit(Weights(train.numbers, terms, {}, provenance, uncertainty=uncertainty), report, model)
 
 
 def check_data(train, validation):
@@ -136,6 +147,13 @@ def _symmetries(train, options, notes):
         notes += found
         return group
     return check_permutations(options.symmetries, train.numbers)
+
+
+def _repulsion(train, validation, options):
+    """Return the terms beside the kernel's: one, or none for the published model."""
+    if not options.repulsion or options.preset == "sgdml":
+        return ()
+    return (molecule_repulsion(train.numbers, np.concatenate([train.positions, validation.positions])),)
 
 
 def _without_effect(options, model, solver):

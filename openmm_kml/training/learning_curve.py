@@ -50,7 +50,7 @@ def learning_curve(molecules, sizes, options=None, n_validation=200, n_test=None
                     "frames"
                 )
             for size in sizes:
-                fit = fit_gdml(pool[:size], validation, replace(options, seed=seed))
+                fit = fit_gdml(pool[:size], validation, replace(options, seed=seed, uncertainty=False))
                 results.append(
                     {
                         "n_train": size,

@@ -34,12 +34,19 @@ class GDMLOptions:
         True recovers them from the training set; an array is closed into a group.
     ard : bool
         Fit one descriptor weight for each pair of elements and bond distance.
+    repulsion : bool
+        Add screened nuclear repulsion that ends below the shortest distances of the data, so that it changes nothing
+        there; never with the preset ``sgdml``.
     solver : str
         ``auto`` takes ``direct`` if it fits into memory, else ``iterative``.
     tolerance : float
         Relative residual at which the iterative solver stops.
     memory_limit : int, optional
         Bytes that the direct solver may use; what the machine has available when None.
+    uncertainty : bool
+        Whether the model gets what its uncertainty is made of.
+    uncertainty_rank : int or "all", optional
+        Rows of it; what some 10 MB of the weight file hold when None. ``all`` is exact, and large.
     seed : int
     n_threads : int, optional
         All processors that the process may use when None. The same number gives the same bytes.
@@ -57,8 +64,11 @@ class GDMLOptions:
     energies: object = "auto"
     symmetries: object = True
     ard: bool = False
+    repulsion: bool = True
     solver: str = "auto"
     tolerance: float = 1e-6
+    uncertainty: bool = True
+    uncertainty_rank: object = None
     memory_limit: int | None = None
     seed: int = 0
     n_threads: int | None = None
@@ -73,6 +83,8 @@ class GDMLOptions:
         for name in ("power", "length_scale", "tolerance"):
             _check_number(name, getattr(self, name), lambda value: value > 0, "above zero")
         _check_number("regularization", self.regularization, lambda value: value >= 0, "of zero or more")
+        if self.uncertainty_rank != "all":
+            _check_number("uncertainty_rank", self.uncertainty_rank, lambda value: value >= 1, "of one or more, or all")
         for name in ("memory_limit", "n_threads"):
             _check_number(name, getattr(self, name), lambda value: value >= 1, "of one or more")
         if not (isinstance(self.energies, bool) or (isinstance(self.energies, str) and self.energies == "auto")):

@@ -17,7 +17,7 @@ typedef struct {
     const char *version, *style, *name, *info, *author;
     union {
         lammpsplugin_factory1* v1; // pair styles
-        lammpsplugin_factory2* v2; // fixes
+        lammpsplugin_factory2* v2; // fixes, computes
     } creator;
     void* handle;
 } lammpsplugin_t;

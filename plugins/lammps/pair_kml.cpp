@@ -109,14 +109,20 @@ double PairKML::init_one(int i, int j) {
 void PairKML::compute(int eflag, int vflag) {
     ev_init(eflag, vflag);
     const int n_atoms = atom->nlocal + atom->nghost;
-    // Below some fifty atoms the start of a thread costs more than its work.
-    const int threads = std::max(1, std::min(comm->nthreads, list->inum / 50));
+    // Below some fifty atoms (few with soap) the start of a thread costs more than its work.
+    const int threads = std::max(1, std::min(comm->nthreads, list->inum / (model->soap.empty() ? 50 : 8)));
     prepare(threads, n_atoms);
+    with_members = wants_uncertainty();
+    members_step = -1;
+    if (with_members)
+        prepare_members(threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int t = 0; t < threads; ++t)
         evaluate_range(lanes[size_t(t)], int(bigint(list->inum) * t / threads),
                        int(bigint(list->inum) * (t + 1) / threads));
     add_up(threads, n_atoms);
+    if (with_members)
+        add_up_members(threads);
 }
 
 // The first thread adds to LAMMPS's own forces, the others to memory of their own.
@@ -128,6 +134,7 @@ void PairKML::prepare(int threads, int n_atoms) {
         lane.energy = 0;
         std::fill(lane.virial, lane.virial + 6, 0.0);
         lane.bad_atom = -1;
+        lane.short_of_memory = false;
         if (t > 0)
             lane.own.assign(3 * size_t(n_atoms), 0.0);
         lane.forces = t > 0 ? lane.own.data() : atom->f[0];
@@ -137,6 +144,7 @@ void PairKML::prepare(int threads, int n_atoms) {
 // The atoms `first` <= place in the list < `last`.
 void PairKML::evaluate_range(Lane& lane, int first, int last) {
     const double* const* x = atom->x;
+    lane.start_batch();
     for (int k = first; k < last; ++k) {
         const int i = list->ilist[k], center = element[size_t(atom->type[i])];
         if (center < 0)
@@ -151,7 +159,53 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
         }
         result.energy += model->atom_energies[size_t(center)];
         scatter(lane, i, result);
+        if (with_members)
+            add_members(lane, lane.soap.size(), center, neighbors, result.n_sides);
+        if (model->soap.empty()) {
+            if (with_members)
+                finish_members(lane, 0, i);
+            continue;
+        }
+        if (!lane.soap.add(center, neighbors, model->cutoff_soap)) {
+            lane.short_of_memory = true;
+            return;
+        }
+        lane.centers.push_back(i);
+        const size_t added = lane.soap.size() - 1;
+        for (int m = 0; m < lane.soap[added].n; ++m)
+            lane.kept.push_back(lane.index[size_t(lane.soap.place(added)[m])]);
+        if (lane.soap.size() == kml::soap_most_block)
+            evaluate_batch(lane);
     }
+    evaluate_batch(lane);
+}
+
+// The soap terms of the centers that wait for them.
+void PairKML::evaluate_batch(Lane& lane) {
+    if (lane.soap.size() == 0 || lane.short_of_memory)
+        return;
+    if (!(with_members ? lane.soap.evaluate_with_members(model->soap, size_t(model->members.width()))
+                       : lane.soap.evaluate(model->soap))) {
+        lane.short_of_memory = true;
+        return;
+    }
+    const int* neighbor = lane.kept.data();
+    for (size_t k = 0; k < lane.soap.size(); ++k) {
+        const kml::SoapBatch::Environment& one = lane.soap[k];
+        const double* gradient = lane.soap.gradient(k);
+        double force[3] = {0, 0, 0};
+        for (int m = 0; m < one.n; ++m, ++neighbor, gradient += 4) {
+            double* f = lane.forces + 3 * size_t(*neighbor);
+            for (int c = 0; c < 3; ++c) {
+                f[c] -= unit * gradient[c];
+                force[c] += gradient[c];
+            }
+        }
+        add_center(lane, lane.centers[k], one.energy, force, one.virial);
+        if (with_members)
+            finish_members(lane, k, lane.centers[k]);
+    }
+    lane.start_batch();
 }
 
 // Vectors to all neighbors of the list, with its skin: what is too far is sorted out later, eight at a time.
@@ -183,7 +237,6 @@ kml::Neighbors PairKML::gather(Lane& lane, int i, int count, const int* list_of_
 }
 
 void PairKML::scatter(Lane& lane, int i, const kml::EnvironmentResult& result) {
-    static const int voigt[6] = {0, 1, 2, 5, 4, 3}; // the place of xx, yy, zz, xy, xz, yz in the result
     double force[3] = {result.force[0], result.force[1], result.force[2]};
     for (int s = 0; s < result.n_sides; ++s) {
         double* f = lane.forces + 3 * size_t(lane.index[size_t(result.side[s])]);
@@ -193,17 +246,23 @@ void PairKML::scatter(Lane& lane, int i, const kml::EnvironmentResult& result) {
             force[c] += gradient[c];
         }
     }
+    add_center(lane, i, result.energy, force, result.virial);
+}
+
+// Energy in eV, the force on the center in eV/Å, its virial as kml orders it.
+void PairKML::add_center(Lane& lane, int i, double energy, const double* force, const double* own) {
+    static const int voigt[6] = {0, 1, 2, 5, 4, 3}; // the place of xx, yy, zz, xy, xz, yz in `own`
     for (int c = 0; c < 3; ++c)
         lane.forces[3 * size_t(i) + size_t(c)] += unit * force[c];
-    lane.energy += unit * result.energy;
+    lane.energy += unit * energy;
     if (eflag_atom) // no other thread has this atom
-        eatom[i] += unit * result.energy;
+        eatom[i] += unit * energy;
     if (!vflag_either)
         return;
     for (int k = 0; k < 6; ++k) {
-        lane.virial[k] += unit * result.virial[voigt[k]];
+        lane.virial[k] += unit * own[voigt[k]];
         if (vflag_atom)
-            vatom[i][k] += unit * result.virial[voigt[k]];
+            vatom[i][k] += unit * own[voigt[k]];
     }
 }
 
@@ -214,6 +273,8 @@ void PairKML::add_up(int threads, int n_atoms) {
             error->one(FLERR, what + ": atom " + std::to_string(atom->tag[lane.bad_atom]) +
                                   " coincides with another one, or its position is not finite: check the structure, "
                                   "or the time step");
+        if (lane.short_of_memory)
+            error->one(FLERR, what + ": the memory does not suffice for the evaluation");
         if (eflag_global)
             eng_vdwl += lane.energy;
         for (int k = 0; k < 6 && vflag_global; ++k)
@@ -238,6 +299,7 @@ double PairKML::memory_usage() {
     double bytes = Pair::memory_usage();
     for (const Lane& lane : lanes)
         bytes += double(lane.numbers.capacity() + lane.own.capacity()) * sizeof(double) +
-                 double(lane.index.capacity() + lane.element.capacity()) * sizeof(int);
+                 double(lane.index.capacity() + lane.element.capacity() + lane.kept.capacity()) * sizeof(int) +
+                 lane.soap.memory();
     return bytes;
 }

@@ -5,6 +5,7 @@
    This program is free software; you can redistribute it and/or modify it under the terms of version 2 of the GNU
    General Public License as published by the Free Software Foundation. It comes without any warranty. See COPYING.
 ------------------------------------------------------------------------- */
+#include "compute_kml_uncertainty.h"
 #include "fix_kml_global.h"
 #include "lammps_plugin_abi.h"
 #include "pair_kml.h"
@@ -18,6 +19,10 @@ static void* new_pair(void* lammps) { return static_cast<Pair*>(new PairKML(stat
 
 static void* new_fix(void* lammps, int narg, char** arg) {
     return static_cast<Fix*>(new FixKMLGlobal(static_cast<LAMMPS*>(lammps), narg, arg));
+}
+
+static void* new_compute(void* lammps, int narg, char** arg) {
+    return static_cast<Compute*>(new ComputeKMLUncertainty(static_cast<LAMMPS*>(lammps), narg, arg));
 }
 
 extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* lammps, void* handle, void* regfunc) {
@@ -38,5 +43,11 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* l
     plugin.name = "kml/global";
     plugin.info = "kernel potential of one molecule, openmm_kml " KML_VERSION;
     plugin.creator.v2 = new_fix;
+    add(&plugin, lammps);
+
+    plugin.style = "compute";
+    plugin.name = "kml/uncertainty";
+    plugin.info = "uncertainty of pair_style kml, openmm_kml " KML_VERSION;
+    plugin.creator.v2 = new_compute;
     add(&plugin, lammps);
 }

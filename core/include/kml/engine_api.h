@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#define KML_ENGINE_API_VERSION 2
+#define KML_ENGINE_API_VERSION 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,6 +19,31 @@ extern "C" {
 typedef struct kml_potential kml_potential;
 /** Scratch memory of one caller: one for each Context or thread that calls evaluate(). */
 typedef struct kml_workspace kml_workspace;
+
+/** A structure to evaluate. Atoms may be anywhere, inside the cell or not. */
+typedef struct kml_structure {
+    int n_atoms;
+    const double* positions; /* (n_atoms, 3), Å */
+    const int* numbers;      /* (n_atoms,) atomic numbers; may be NULL for a one-molecule potential */
+    const double* cell;      /* (3, 3) rows are lattice vectors, Å; NULL without periodicity */
+    const int* pbc;          /* (3,) whether each lattice vector repeats the structure; NULL without periodicity */
+} kml_structure;
+
+/**
+ * Where the results go, each overwritten; NULL what is not wanted, and not computed then.
+ *
+ * The last four are there for potentials with uncertainty: standard deviations of what the others predict.
+ */
+typedef struct kml_outputs {
+    double* energy;     /* eV */
+    double* forces;     /* (n_atoms, 3), eV/Å, -dE/dr */
+    double* virial;     /* (3, 3), eV, -dE/dstrain */
+    double* atomic;     /* (n_atoms,), eV; an error for a one-molecule potential */
+    double* energy_std; /* σ_E, eV */
+    double* std_forces; /* (n_atoms, 3), eV/Å, -dσ_E/dr: the forces of σ_E as an energy */
+    double* std_virial; /* (3, 3), eV, -dσ_E/dstrain */
+    double* atomic_std; /* (n_atoms,), eV; an error for a one-molecule potential */
+} kml_outputs;
 
 typedef struct kml_engine_api {
     /** KML_ENGINE_API_VERSION of the engine. A driver refuses another one. */
@@ -41,33 +66,26 @@ typedef struct kml_engine_api {
     const int* (*elements)(const kml_potential* potential);
     /** Distance beyond which atoms do not feel each other, Å; 0 for a one-molecule potential. */
     double (*cutoff)(const kml_potential* potential);
+    /** Whether the potential knows its uncertainty: 1 or 0. */
+    int (*has_uncertainty)(const kml_potential* potential);
 
     kml_workspace* (*new_workspace)(const kml_potential* potential);
     void (*free_workspace)(kml_workspace* workspace);
 
     /**
-     * Energy, forces and virial of one structure.
+     * Energy, forces, virial and standard deviations of one structure, as wanted.
      *
-     * The workspace keeps a list of neighbors from one call to the next. Atoms may be anywhere, inside the cell or not;
-     * a one-molecule potential takes them as they are and has no use for numbers, cell and pbc.
+     * The workspace keeps a list of neighbors from one call to the next. A one-molecule potential takes the atoms as
+     * they are and has no use for numbers, cell and pbc.
      *
-     * @param n_atoms    number of atoms
-     * @param positions  IN  (n_atoms, 3), Å
-     * @param numbers    IN  (n_atoms,) atomic numbers; may be NULL for a one-molecule potential
-     * @param cell       IN  (3, 3) rows are lattice vectors, Å; NULL without periodicity
-     * @param pbc        IN  (3,) whether each lattice vector repeats the structure; NULL without periodicity
      * @param n_threads  OpenMP threads, at least 1, or 0 to let the engine choose by the amount of work; the last
      * digits depend on it (not with local terms) and on the instruction set
-     * @param energy     OUT eV
-     * @param forces     OUT (n_atoms, 3), eV/Å, overwritten; NULL when not wanted
-     * @param virial     OUT (3, 3), eV, overwritten; NULL when not wanted
-     * @param atomic     OUT (n_atoms,), eV, overwritten; NULL when not wanted; an error for a one-molecule potential
-     * @param error      OUT one sentence when the result is not 0 (coincident atoms, a coordinate that is not finite…)
+     * @param error      OUT one sentence when the result is not 0 (coincident atoms, a coordinate that is not finite,
+     * no uncertainty…)
      * @return 0 on success
      */
-    int (*evaluate)(const kml_potential* potential, kml_workspace* workspace, int n_atoms, const double* positions,
-                    const int* numbers, const double* cell, const int* pbc, int n_threads, double* energy,
-                    double* forces, double* virial, double* atomic, char* error, size_t error_size);
+    int (*evaluate)(const kml_potential* potential, kml_workspace* workspace, const kml_structure* structure,
+                    int n_threads, const kml_outputs* outputs, char* error, size_t error_size);
 } kml_engine_api;
 
 #ifdef __cplusplus

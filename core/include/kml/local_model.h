@@ -10,6 +10,8 @@
 
 #include "kml/aligned.h"
 #include "kml/environment.h"
+#include "kml/member_tables.h"
+#include "kml/soap.h"
 #include "kml/weight_file.h"
 
 #include <vector>
@@ -34,6 +36,8 @@ public:
     bool empty() const { return elements.empty(); }
     double cutoff() const { return terms.cutoff; }
     double cutoff_triples() const { return terms.cutoff_triples; }
+    /** Beyond it no neighbor feels a center by more than pairs, Å: the gradients of each center reach so far. */
+    double cutoff_near() const { return cutoff_soap > terms.cutoff_triples ? cutoff_soap : terms.cutoff_triples; }
 
     /** Energy and gradients of one environment; thread safe. See environment.h. */
     void environment(int center, const Neighbors& neighbors, double* scratch, EnvironmentResult& result) const {
@@ -44,6 +48,9 @@ public:
     std::vector<double> atom_energies; // e0 by place, eV
     LocalTerms terms = {};             // points into the arrays below
     EnvironmentFunction* function = nullptr;
+    std::vector<Soap> soap; // evaluated for many centers together: soap_batch.h
+    double cutoff_soap = 0; // the largest of them, Å
+    MemberTables members;   // empty without uncertainty
 
 private:
     void add(const Spline2Term& term);

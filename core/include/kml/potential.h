@@ -3,8 +3,10 @@
 #define KML_POTENTIAL_H
 
 #include "kml/gdml.h"
+#include "kml/gdml_uncertainty.h"
 #include "kml/local_evaluation.h"
 #include "kml/local_model.h"
+#include "kml/molecule_repulsion.h"
 
 #include <cstddef>
 #include <vector>
@@ -15,12 +17,16 @@ struct kml_potential {
     std::vector<int> species;
     double one_body = 0; // Σ e0, eV
     std::vector<kml::GDML> terms;
+    std::vector<kml::GDMLUncertainty> uncertainties; // of the terms; empty without
+    kml::Uncertainty scales;
+    kml::MoleculeRepulsion repulsion; // after the terms: they find coincident atoms
     // A model of any structure; empty otherwise:
     kml::LocalModel local;
 
     const kml::InstructionSet* instructions = nullptr;
 
     bool is_local() const { return !local.empty(); }
+    bool has_uncertainty() const { return is_local() ? !local.members.empty() : !uncertainties.empty(); }
     /** Floating-point operations of one evaluation, for local terms roughly. */
     double operations(long n_atoms) const;
     /**
@@ -35,6 +41,7 @@ struct kml_workspace {
     kml::AlignedVector shared;
     std::vector<kml::AlignedVector> own;
     kml::LocalEvaluation local;
+    kml::GDMLUncertainty::Memory uncertainty;
 
     /** Make room for a term, some geometries and threads; false when memory is short. */
     bool reserve(const kml::GDML& term, long geometries, int n_threads) noexcept;
@@ -58,6 +65,17 @@ void free_workspace(kml_workspace* workspace) noexcept;
  * the same, so that no digit changes.
  */
 int team_size(int n) noexcept;
+
+/**
+ * Standard deviations of a model of one molecule, for a geometry whose energy was evaluated before.
+ *
+ * @param energy_std  OUT eV
+ * @param forces      OUT (n_atoms, 3), -d(energy_std)/dr, eV/Å; NULL when not wanted
+ * @param virial      OUT (3, 3), -d(energy_std)/dstrain, eV; NULL when not wanted
+ * @param force_std   OUT (n_atoms, 3), eV/Å; NULL when not wanted
+ */
+Failure molecule_std(const kml_potential& potential, kml_workspace& workspace, const double* positions,
+                     double* energy_std, double* forces, double* virial, double* force_std) noexcept;
 
 /** Find a value that is not finite among the results. */
 Failure check_results(long geometries, int n_atoms, const double* energies, const double* forces,

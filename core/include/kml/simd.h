@@ -22,6 +22,7 @@ struct Lanes;
     template <>                                                                                                        \
     struct Lanes<n> {                                                                                                  \
         typedef double Real __attribute__((vector_size(8 * n), may_alias));                                            \
+        typedef double Unaligned __attribute__((vector_size(8 * n), may_alias, aligned(8)));                           \
         typedef long long Integer __attribute__((vector_size(8 * n), may_alias));                                      \
     };
 KML_LANES(2)
@@ -42,6 +43,12 @@ KML_INLINE Real<L> load(const double* p) {
 template <int L>
 KML_INLINE void store(double* p, Real<L> v) {
     *reinterpret_cast<Real<L>*>(p) = v;
+}
+
+/** Load from any address. */
+template <int L>
+KML_INLINE Real<L> load_unaligned(const double* p) {
+    return *reinterpret_cast<const typename Lanes<L>::Unaligned*>(p);
 }
 
 /** x in all lanes. (`x - 0` folds into a broadcast; `x + 0` is a real addition, because -0.0 + 0.0 = +0.0.) */
@@ -112,6 +119,40 @@ KML_INLINE Real<L> lane_sums(const Real<L>* v) {
             t[k] = shuffle<8, 0, 1, 8, 9, 4, 5, 12, 13>(a, b) + shuffle<8, 2, 3, 10, 11, 6, 7, 14, 15>(a, b);
         }
         return shuffle<8, 0, 1, 2, 3, 8, 9, 10, 11>(t[0], t[1]) + shuffle<8, 4, 5, 6, 7, 12, 13, 14, 15>(t[0], t[1]);
+    }
+}
+
+/** Exchange lanes and vectors: v[a][b] becomes v[b][a]. */
+template <int L>
+KML_INLINE void transpose(Real<L>* v) {
+    if constexpr (L == 2) {
+        const Real<2> a = v[0], b = v[1];
+        v[0] = shuffle<2, 0, 2>(a, b);
+        v[1] = shuffle<2, 1, 3>(a, b);
+    } else if constexpr (L == 4) {
+        Real<4> s[4];
+        for (int k = 0; k < 4; k += 2) {
+            s[k] = shuffle<4, 0, 4, 2, 6>(v[k], v[k + 1]);
+            s[k + 1] = shuffle<4, 1, 5, 3, 7>(v[k], v[k + 1]);
+        }
+        for (int k = 0; k < 2; ++k) {
+            v[k] = shuffle<4, 0, 1, 4, 5>(s[k], s[k + 2]);
+            v[k + 2] = shuffle<4, 2, 3, 6, 7>(s[k], s[k + 2]);
+        }
+    } else {
+        Real<8> s[8], t[8];
+        KML_UNROLL for (int k = 0; k < 8; k += 2) {
+            s[k] = shuffle<8, 0, 8, 2, 10, 4, 12, 6, 14>(v[k], v[k + 1]);
+            s[k + 1] = shuffle<8, 1, 9, 3, 11, 5, 13, 7, 15>(v[k], v[k + 1]);
+        }
+        KML_UNROLL for (int k = 0; k < 8; k += 4) KML_UNROLL for (int m = 0; m < 2; ++m) {
+            t[k + m] = shuffle<8, 0, 1, 8, 9, 4, 5, 12, 13>(s[k + m], s[k + m + 2]);
+            t[k + m + 2] = shuffle<8, 2, 3, 10, 11, 6, 7, 14, 15>(s[k + m], s[k + m + 2]);
+        }
+        KML_UNROLL for (int k = 0; k < 4; ++k) {
+            v[k] = shuffle<8, 0, 1, 2, 3, 8, 9, 10, 11>(t[k], t[k + 4]);
+            v[k + 4] = shuffle<8, 4, 5, 6, 7, 12, 13, 14, 15>(t[k], t[k + 4]);
+        }
     }
 }
 

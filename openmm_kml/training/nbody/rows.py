@@ -12,15 +12,6 @@ KINDS = ("energy", "force", "virial")
 
 
 @dataclass
-class Labels:
-    """What remains of a structure's labels for the splines, once the known terms are subtracted; None where absent."""
-
-    energy: float | None
-    forces: np.ndarray | None
-    virial: np.ndarray | None
-
-
-@dataclass
 class Reduced:
     """Triangular factors of the weighted rows of a set.
 
@@ -52,27 +43,29 @@ def weighted_rows(rows, labels, noises, n_atoms):
     return result
 
 
-def reduce_set(basis, structures, labels, options, description, by_kind=False, known=()):
+def reduce_set(basis, structures, labels, options, description, by_kind=False, known=(), rows_of=design_rows):
     """Return the `Reduced` rows of a set of structures.
 
     Parameters
     ----------
-    basis : SplineBasis
+    basis : SplineBasis, or another with `elements` and `n_columns`
     structures : StructureSet
-    labels : list of Labels
-    options : NBodyOptions
-    description : str
-        For the progress bar.
+    labels : list of openmm_kml.training.labels.Labels
+    options : FitOptions
+    description : str, optional
+        For the progress bar; none without.
     by_kind : bool
         Keep energies, forces and virials apart.
     known : iterable of int
         Atomic numbers whose one-body energies are known, and subtracted from the labels: nothing is left to fit.
+    rows_of : callable
+        Of the basis and a structure: its `Rows`.
     """
     reduced = Reduced()
     fixed = np.flatnonzero(np.isin(basis.elements, list(known)))
-    with progress_bar(structures.n_atoms, description, options.progress, " atoms") as bar:
+    with progress_bar(structures.n_atoms, description, options.progress and bool(description), " atoms") as bar:
         for frame, label in zip(structures, labels, strict=True):
-            rows = design_rows(basis, frame)
+            rows = rows_of(basis, frame)
             rows.energy[fixed] = 0.0
             reduced.n_triples += rows.n_triples
             weighted = weighted_rows(rows, label, options.noises(frame.group), len(frame))

@@ -138,7 +138,8 @@ def climb(start, free, loss, advance=lambda: None):
 
     x = np.log([_bounded(name, getattr(start, name)) for name in free])
     bounds = np.log([_BOUNDS[name.rstrip("23")] for name in free])
-    minimize(trial, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": _WORTH, "gtol": 0.0})
+    worth = _WORTH / len(x)  # a step moves all at once, but as many steps are a round of the search
+    minimize(trial, x, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": worth, "gtol": 0.0})
     best = min(log, key=lambda entry: entry["loss"])
     return replace(start, **{name: best[name] for name in free}), log
 

@@ -54,13 +54,20 @@ class StackedQR:
 
     def _reduce(self):
         stacked = np.concatenate(self._pieces) if self._pieces else np.zeros((0, self.n_columns))
-        if len(stacked) > self.n_columns:
-            # Splines at distances that the data lack have no entries; with several elements, these are most of them.
-            used = np.flatnonzero(stacked.any(axis=0))
-            triangle = qr(stacked[:, used], mode="r", overwrite_a=True, check_finite=False)[0][: len(used)]
-            stacked = np.zeros((len(triangle), self.n_columns))
-            stacked[:, used] = triangle
+        stacked = triangular_factor(stacked)
         self._pieces, self._waiting = [stacked], len(stacked)
+
+
+def triangular_factor(rows):
+    """Return R of shape (min(n_rows, n_columns), n_columns) with RᵀR equal to that of the rows."""
+    if len(rows) <= rows.shape[1]:
+        return rows
+    # Splines at distances that the data lack have no entries; with several elements, these are most of them.
+    used = np.flatnonzero(rows.any(axis=0))
+    triangle = qr(rows[:, used], mode="r", overwrite_a=True, check_finite=False)[0][: len(used)]
+    result = np.zeros((len(triangle), rows.shape[1]))
+    result[:, used] = triangle
+    return result
 
 
 class BlockPrior:
@@ -72,8 +79,8 @@ class BlockPrior:
         Leading columns with independent priors.
     width : float
         Their prior standard deviation.
-    blocks : list of (slice, ndarray)
-        Columns, and their L.
+    blocks : list of (slice, ndarray or float)
+        Columns, and their L; a number stands for independent coefficients of that standard deviation.
     """
 
     def __init__(self, n_free, width, blocks):
@@ -83,6 +90,9 @@ class BlockPrior:
         """Return matrix @ L; the columns of the matrix are the coefficients."""
         parts = [self.width * matrix[:, : self.n_free]]
         for columns, L in self.blocks:
+            if np.ndim(L) == 0:
+                parts.append(L * matrix[:, columns])
+                continue
             used = np.flatnonzero(matrix[:, columns].any(axis=0))
             parts.append(matrix[:, columns][:, used] @ L[used])
         return np.hstack(parts)
@@ -90,9 +100,11 @@ class BlockPrior:
     def coefficients(self, z):
         """Return c = L z."""
         parts, start = [self.width * z[: self.n_free]], self.n_free
-        for _, L in self.blocks:
-            parts.append(L @ z[start : start + L.shape[1]])
-            start += L.shape[1]
+        for columns, L in self.blocks:
+            size = columns.stop - columns.start if np.ndim(L) == 0 else L.shape[1]
+            part = z[start : start + size]
+            parts.append(L * part if np.ndim(L) == 0 else L @ part)
+            start += size
         return np.concatenate(parts)
 
 
@@ -129,6 +141,27 @@ class Posterior:
             return self.scale**2 * ((projected**2).sum(axis=1) - ((projected @ self.explained) ** 2).sum(axis=1))
         half = solve_triangular(self.triangle, projected.T, trans="T", check_finite=False)
         return self.scale**2 * (half**2).sum(axis=0)
+
+    def samples(self, count, rng):
+        """Return deviations δ of shape (count, n_columns): Σ δ δᵀ estimates the covariance of the coefficients.
+
+        They are samples of mean zero over the root of their number.
+
+        Parameters
+        ----------
+        count : int
+        rng : numpy.random.Generator
+        """
+        size = len(self.triangle) if self.triangle is not None else len(self.explained)
+        z = rng.standard_normal((count, size)).T
+        if self.triangle is not None:
+            z = solve_triangular(self.triangle, z, check_finite=False)
+        else:
+            # The symmetric root of I - V Vᵀ: along its left singular vectors V has lengths below one.
+            vectors, lengths, _ = np.linalg.svd(self.explained, full_matrices=False)
+            shrink = 1 - np.sqrt(np.maximum(0.0, 1 - lengths**2))
+            z = z - vectors @ (shrink[:, None] * (vectors.T @ z))
+        return self.scale / np.sqrt(count) * np.stack([self.prior.coefficients(column) for column in z.T])
 
 
 def solve(factor, n_rows, prior):

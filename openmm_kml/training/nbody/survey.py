@@ -197,20 +197,3 @@ def noise_warnings(scale):
         f"the data seem {scale:.0f} times as noisy as was assumed; name the unit of energy if it is not eV; if it is, "
         "two and three bodies describe them badly"
     ]
-
-
-def repulsion_switch(found):
-    """Return the switch radii (pairs, 2) of the repulsion, Å.
-
-    It is full below 0.7 of the shorter of the sum of covalent radii and the shortest distance seen, and off above the
-    longer of the two: what the data determine is left to f2.
-    """
-    n = len(found.elements)
-    switch = np.zeros((n_pairs(n), 2))
-    for a in range(n):
-        for b in range(a, n):
-            bond = radii_of([found.elements[a], found.elements[b]]).sum()
-            seen = found.shortest[pair_number(a, b, n)]
-            seen = seen if np.isfinite(seen) else bond
-            switch[pair_number(a, b, n)] = 0.7 * min(bond, seen), max(bond, seen)
-    return switch

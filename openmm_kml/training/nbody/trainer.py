@@ -1,36 +1,42 @@
 """The two- and three-body trainer: from structures to a weight file."""
 
 import time
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from openmm_kml.dimers import dimer_energies
+from openmm_kml import __version__
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, TrainingError
-from openmm_kml.local_terms import RepulsionTerm, Spline2Term, Spline3Term
+from openmm_kml.local_terms import Spline2Term, Spline3Term
 from openmm_kml.metrics import structure_errors
-from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference import evaluate_structure
+from openmm_kml.training.labels import KnownPart, check_sets
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
+from openmm_kml.training.nbody.design import design_rows
 from openmm_kml.training.nbody.options import NBodyOptions
-from openmm_kml.training.nbody.rows import KINDS, Labels, reduce_set
-from openmm_kml.training.nbody.solve import Posterior, memory, solve
+from openmm_kml.training.nbody.rows import KINDS, reduce_set
+from openmm_kml.training.nbody.solve import Posterior, StackedQR, memory, solve, triangular_factor
 from openmm_kml.training.nbody.survey import (
     missing_energies,
     missing_forces,
     noise_warnings,
     reach_warnings,
-    repulsion_switch,
     shell_warning,
     survey,
 )
 from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.repulsion import local_repulsion, wall_notes
+from openmm_kml.training.uncertainty import Predictions, composition_projector, describe, folds_of, with_members
 from openmm_kml.weights import Weights
+
+_SEED = 95  # of the members
+_FOLDS = 5  # parts left out in turn
+_MOST_COLUMNS = 2500  # with more, only two parts: each fit is a factorization
+_KEPT = 250e6  # bytes of rows of forces that are kept for the calibration
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,37 @@ def fit_nbody(train, validation=None, options=None):
         return _Training(train, validation, options).run()
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The rows of some training frames.
+
+    Attributes
+    ----------
+    places : ndarray of int
+        Of the frames.
+    factor : ndarray
+        Triangular, with the labels as the last column.
+    n_rows, n_triples : int
+    energies : list of ndarray of shape (n_columns,)
+        Rows of the energies of the frames.
+    kept : dict
+        Place among these frames -> all rows of the frame; as many as memory is given.
+    """
+
+    places: np.ndarray
+    factor: np.ndarray
+    n_rows: int
+    n_triples: int
+    energies: list
+    kept: dict
+
+
+def _stacked(parts):
+    """Return the factor of all rows of some parts, and their number."""
+    factor = parts[0].factor if len(parts) == 1 else triangular_factor(np.concatenate([part.factor for part in parts]))
+    return factor, sum(part.n_rows for part in parts)
+
+
 class _Training:
     def __init__(self, train, validation, options):
         self.options = options
@@ -85,12 +122,7 @@ class _Training:
         self.clock = time.perf_counter()
         self.seconds = {}
         self.notes = []
-        _check_labels(train, options, "training")
-        if self.validation is not None:
-            _check_labels(self.validation, options, "validation")
-            unknown = np.setdiff1d(self.validation.elements, train.elements)
-            if unknown.size:
-                raise DataError(f"the validation frames have {symbol(unknown[0])}, which the training frames lack")
+        check_sets(train, self.validation, options)
 
     def run(self):
         options = self.options
@@ -99,27 +131,24 @@ class _Training:
         warnings = (shell_warning(found, options), missing_energies(self.train, options), missing_forces(self.train))
         self.notes += [warning for warning in warnings if warning] + reach_warnings(found, options)
         self.elements = found.elements
-        self.repulsion = RepulsionTerm(repulsion_switch(found)) if options.repulsion else None
+        self.repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
         self.basis = basis = SplineBasis.for_data(found.elements, found.shortest.min(), options)
         self._check_memory()
-        self.known = self._known_atom_energies()
-        labels = self._labels(self.train)
-        self.center = self._energy_center(labels)
-        labels = self._centered(self.train, labels)
+        self.known = KnownPart(self.train, self.repulsion, basis.reach, options)
         self._lap("repulsion")
-        reduced = reduce_set(basis, self.train, labels, options, "design matrix", known=self.known)
-        if not reduced.factors:
-            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        parts = self._rows()
         self._lap("design")
-        rows = reduced.factors["all"]
-        factor, n_rows = rows.factor(), rows.n_rows
+        factor, n_rows = _stacked([part for part in parts if part.n_rows])
         chosen, log, criterion = self._choose(factor, n_rows)
         self._lap("selection")
         posterior = solve(factor, n_rows, chosen.prior(basis, options))
         weights = self._weights(posterior)
         self._lap("solution")
-        self._check_wall(weights)
-        self.notes += noise_warnings(posterior.scale)
+        calibrations, n_left, source = (None, 0, None)
+        if options.members:
+            weights, calibrations, n_left, source = self._uncertain(weights, posterior, chosen, parts)
+        self._lap("uncertainty")
+        self.notes += wall_notes(weights, basis.grid2.start) + noise_warnings(posterior.scale)
         report = {
             "hyperparameters": vars(chosen) | {"kernel": options.kernel},
             "selection": {"criterion": criterion, "trials": log},
@@ -128,7 +157,7 @@ class _Training:
             "elements": [symbol(z) for z in self.elements],
             "atom_energies": {symbol(z): e for z, e in weights.atom_energies.items()},
             "shortest_distances": found.pair_distances(),
-            "triples_per_atom": reduced.n_triples / self.train.n_atoms,
+            "triples_per_atom": sum(part.n_triples for part in parts) / self.train.n_atoms,
             "grids": _describe_grids(basis),
             "n_columns": basis.n_columns,
             "memory": memory(basis.n_columns),
@@ -136,6 +165,7 @@ class _Training:
             "n_train": len(self.train),
             "n_validation": 0 if self.validation is None else len(self.validation),
             "validation_errors": None if self.validation is None else reference_errors(weights, self.validation),
+            "uncertainty": describe(weights, calibrations, n_left, source),
             "options": options.as_dict(),
             "notes": self.notes,
         }
@@ -157,59 +187,6 @@ class _Training:
                 "free; choose a smaller cutoff3, a larger spacing3, compact triangles or fewer elements"
             )
 
-    def _known_atom_energies(self):
-        """Return energies of isolated atoms by atomic number: those given, and those of frames of one lonely atom."""
-        known = {} if self.options.atom_energies is None else dict(self.options.atom_energies)
-        for z in known:
-            if z not in self.elements:
-                raise DataError(f"an energy is given for {symbol(z)}, which the training frames lack")
-        for frame in self.train:
-            if len(frame) == 1 and frame.energy is not None and self._is_lonely(frame):
-                known.setdefault(int(frame.numbers[0]), frame.energy)
-        return known
-
-    def _is_lonely(self, frame):
-        """Return whether an atom has no neighbors, not even its own images."""
-        return len(neighbor_list(frame.positions, frame.cell, frame.pbc, self.basis.reach)[0]) == 0
-
-    def _labels(self, structures):
-        """Return the `Labels` of each frame without the repulsion and the energies of known isolated atoms."""
-        options, result = self.options, []
-        prior = None if self.repulsion is None else Weights(elements=np.array(self.elements), terms=(self.repulsion,))
-        with progress_bar(len(structures), "repulsion", options.progress, " frames") as bar:
-            for frame in structures:
-                energy = frame.energy if options.energies else None
-                forces, virial = frame.forces, frame.virial if options.virials else None
-                if prior is not None:
-                    e, f, v, _ = evaluate_structure(prior, frame.positions, frame.numbers, frame.cell, frame.pbc)
-                    energy = None if energy is None else energy - e
-                    forces = None if forces is None else forces - f
-                    virial = None if virial is None else virial - v
-                if energy is not None:
-                    energy -= sum(self.known.get(int(z), 0.0) for z in frame.numbers)
-                result.append(Labels(energy, forces, virial))
-                bar.update()
-        return result
-
-    def _energy_center(self, labels):
-        """Return a first estimate of the unknown one-body energies, shape (n_elements,), eV."""
-        pairs = [
-            (frame, label.energy) for frame, label in zip(self.train, labels, strict=True) if label.energy is not None
-        ]
-        if not pairs:
-            return np.zeros(len(self.elements))
-        counts = np.array([[(frame.numbers == z).sum() for z in self.elements] for frame, _ in pairs], dtype=float)
-        counts[:, [z in self.known for z in self.elements]] = 0.0
-        sizes = np.array([len(frame) for frame, _ in pairs], dtype=float)
-        return np.linalg.lstsq(counts / sizes[:, None], np.array([e for _, e in pairs]) / sizes, rcond=1e-8)[0]
-
-    def _centered(self, structures, labels):
-        """Return labels without the estimate of the one-body energies."""
-        for frame, label in zip(structures, labels, strict=True):
-            if label.energy is not None:
-                label.energy -= self.center[np.searchsorted(self.elements, frame.numbers)].sum()
-        return labels
-
     def _choose(self, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""
         options, basis = self.options, self.basis
@@ -225,10 +202,8 @@ class _Training:
         elif criterion == "likelihood":
             loss = selection.likelihood_loss(basis, options, factor, n_rows)
         else:
-            labels = self._centered(self.validation, self._labels(self.validation))
-            reduced = reduce_set(
-                basis, self.validation, labels, options, "validation rows", by_kind=True, known=self.known
-            )
+            labels, known = self.known.labels(self.validation), self.known.atom_energies
+            reduced = reduce_set(basis, self.validation, labels, options, "validation rows", by_kind=True, known=known)
             parts = [reduced.factors[kind] for kind in KINDS if kind in reduced.factors]
             loss = selection.validation_loss(
                 basis, options, factor, n_rows, [(part.factor(), part.n_rows) for part in parts]
@@ -237,53 +212,120 @@ class _Training:
             best, log = find(start, free, loss, bar.update)
         return best, log, criterion
 
-    def _weights(self, posterior):
-        """Return the `Weights` of a solution."""
+    def _rows(self):
+        """Return the `_Part`s of the training rows: first the frames that always stay, then those left out in turn.
+
+        Where the uncertainty has no validation frames, it is calibrated on training frames that are left out of fits of
+        the same hyperparameters.
+        """
+        known, options = self.known, self.options
+        parts, staying = [], np.arange(len(self.train))
+        if options.members and self.validation is None:
+            parts, staying = folds_of(self.train, _FOLDS if self.basis.n_columns <= _MOST_COLUMNS else 2)
+        found = []
+        for number, places in enumerate((staying, *parts)):
+            energies, kept = [], {}
+            size = 8 * self.basis.n_columns * sum(3 * len(self.train.frames[k]) for k in places)
+            stride = max(1, int(np.ceil(size * max(1, len(parts)) / _KEPT)))
+
+            def rows_of(basis, frame, energies=energies, kept=kept, stride=stride):
+                rows = design_rows(basis, frame)
+                if parts and len(energies) % stride == 0:
+                    kept[len(energies)] = rows
+                energies.append(rows.energy)
+                return rows
+
+            labels = [known.train_labels[k] for k in places]
+            description = f"design matrix, {number} of {len(parts)}" if parts else "design matrix"
+            reduced = reduce_set(
+                self.basis,
+                self.train[places],
+                labels,
+                options,
+                description if len(places) else None,
+                known=known.atom_energies,
+                rows_of=rows_of,
+            )
+            rows = reduced.factors.get("all", StackedQR(self.basis.n_columns + 1))
+            found.append(_Part(places, rows.factor(), rows.n_rows, reduced.n_triples, energies, kept))
+        if not any(part.n_rows for part in found):
+            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        return found
+
+    def _uncertain(self, weights, posterior, chosen, parts):
+        """Return the model with members and calibration, the calibrations, and on what they rest."""
+        predictions = Predictions()
+        if self.validation is not None:
+            source, n_frames = "validation frames", len(self.validation)
+            self._predict(predictions, posterior, self.validation, self.known.labels(self.validation))
+        else:
+            source, n_frames = "training frames left out of fits of the same hyperparameters", 0
+            for part in parts[1:]:
+                rest = [other for other in parts if other is not part and other.n_rows]
+                if not rest:
+                    continue
+                fit = solve(*_stacked(rest), chosen.prior(self.basis, self.options))
+                labels = [self.known.train_labels[k] for k in part.places]
+                members = self._members(fit)
+                predictions.add_energies(part.energies, labels, fit.coefficients, members, self._sizes(part))
+                for place, rows in part.kept.items():
+                    predictions.add(rows, replace(labels[place], energy=None), fit.coefficients, members)
+                n_frames += len(part.places)
+        calibrations = predictions.calibrations()
+        final = [self.basis.coefficients(member) for member in self._members(posterior)]
+        terms = [self._terms(two, three) for _, two, three in final]
+        weights, notes = with_members(weights, terms, np.stack([free for free, *_ in final]), calibrations)
+        self.notes += notes
+        return weights, calibrations, n_frames, source
+
+    def _sizes(self, part):
+        return [len(frame) for frame in self.train[part.places]]
+
+    def _predict(self, predictions, fit, frames, labels):
+        """Add frames to predictions of a posterior that has not seen them."""
+        members = self._members(fit)
+        fixed = np.isin(self.basis.elements, list(self.known.atom_energies))
+        for frame, label in zip(frames, labels, strict=True):
+            rows = design_rows(self.basis, frame)
+            rows.energy[: len(fixed)][fixed] = 0.0
+            predictions.add(rows, label, fit.coefficients, members)
+
+    def _members(self, posterior):
+        """Return deviations of all columns, shape (S, n_columns); one-body energies only as far as the data tell."""
+        members = posterior.samples(self.options.members, np.random.default_rng(_SEED))
+        n = len(self.elements)
+        projector = composition_projector(self.train, self.elements, self.known.atom_energies)
+        members[:, :n] = members[:, :n] @ projector if self._has_energies() else 0.0
+        return members
+
+    def _has_energies(self):
+        return self.options.energies and any(frame.energy is not None for frame in self.train)
+
+    def _terms(self, two, three):
+        """Return the terms of spline coefficients."""
         basis = self.basis
-        free, two, three = basis.coefficients(posterior.coefficients)
-        if not self.options.energies or all(frame.energy is None for frame in self.train):
-            free = np.zeros(len(free))  # forces say nothing of them
-        energies = {
-            z: float(self.known.get(z, c + f)) for z, c, f in zip(self.elements, self.center, free, strict=True)
-        }
         terms = [Spline2Term(basis.grid2.start, basis.grid2.end, two)]
         if three is not None:
             near, far = basis.grid3, basis.grid_far
             terms.append(
                 Spline3Term(near.start, near.end, far.start, far.closed, basis.taper_start, basis.taper_width, three)
             )
+        return terms
+
+    def _weights(self, posterior):
+        """Return the `Weights` of a solution."""
+        free, two, three = self.basis.coefficients(posterior.coefficients)
+        if not self._has_energies():
+            free = np.zeros(len(free))  # forces say nothing of them
+        terms = self._terms(two, three)
         if self.repulsion is not None:
             terms.append(self.repulsion)
         return Weights(
             elements=np.array(self.elements),
             terms=tuple(terms),
-            atom_energies=energies,
-            provenance={"program": f"openmm_kml {_version()}", "options": self.options.as_dict()},
+            atom_energies=self.known.one_body(free),
+            provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
         )
-
-    def _check_wall(self, weights):
-        """Note pairs of atoms that would attract each other below the shortest distance seen."""
-        start = self.basis.grid2.start
-        distances = np.linspace(0.3 * start, start, 40)
-        for a, first in enumerate(self.elements):
-            for second in self.elements[a:]:
-                energies, _ = dimer_energies(weights, first, second, distances)
-                if np.any(np.diff(energies) > 0):
-                    self.notes.append(
-                        f"{symbol(first)} and {symbol(second)} attract each other somewhere below {start:.2f} Å, where "
-                        "there are no data; add frames with short distances"
-                        + ("" if self.options.repulsion else " or the repulsion")
-                    )
-
-
-def _check_labels(structures, options, what):
-    """Raise `DataError` unless a set has frames, and the labels that the options train on."""
-    if len(structures) == 0:
-        raise DataError(f"there are no {what} frames")
-    if not options.energies:
-        for index, frame in enumerate(structures):
-            if frame.forces is None:
-                raise DataError(f"{what} frame {index + 1} has no forces, but forces alone are trained; leave it out")
 
 
 def _describe_grids(basis):
@@ -301,10 +343,3 @@ def reference_errors(weights, structures):
         evaluate_structure(weights, frame.positions, frame.numbers, frame.cell, frame.pbc)[:3] for frame in structures
     ]
     return structure_errors(predictions, structures)
-
-
-def _version():
-    try:
-        return version("openmm_kml")
-    except PackageNotFoundError:
-        return "unknown"

@@ -50,6 +50,8 @@ KML_EXPORT int kml_openmm_has_derivative(const void* force);
 KML_EXPORT int kml_openmm_add_derivative(void* force, const char* name, char* error, size_t error_size);
 KML_EXPORT int kml_openmm_get_num_threads(const void* force);
 KML_EXPORT int kml_openmm_set_num_threads(void* force, int n_threads, char* error, size_t error_size);
+KML_EXPORT int kml_openmm_get_output(const void* force);
+KML_EXPORT int kml_openmm_set_output(void* force, int output, char* error, size_t error_size);
 KML_EXPORT void kml_openmm_set_periodic(void* force, int yes);
 KML_EXPORT int kml_openmm_update_parameters(void* force, void* context, char* error, size_t error_size);
 

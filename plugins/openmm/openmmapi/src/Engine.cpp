@@ -82,6 +82,8 @@ OpenModel::OpenModel(const KMLForce::Model& bytes) : potential(openPotential(byt
 
 int OpenModel::numAtoms() const { return getEngine().n_atoms(potential.get()); }
 
+bool OpenModel::hasUncertainty() const { return getEngine().has_uncertainty(potential.get()) != 0; }
+
 bool OpenModel::isLocal() const { return getEngine().n_elements(potential.get()) > 0; }
 
 vector<int> OpenMMKML::resolveNumbers(const KMLForce& force, const OpenModel& model, const vector<int>& particles) {
@@ -112,8 +114,10 @@ Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
     : model(force.getModel()), workspace(getEngine().new_workspace(model.get()), getEngine().free_workspace),
       particles(resolveParticles(force, model.numAtoms(), numSystemParticles)),
       numbers(resolveNumbers(force, model, particles)), allParticles(force.getParticles().empty()),
-      periodic(force.usesPeriodicBoundaryConditions()), numThreads(force.getNumThreads()),
-      coordinates(3 * particles.size()), gradient(3 * particles.size()) {
+      periodic(force.usesPeriodicBoundaryConditions()), uncertainty(force.getOutput() == KMLForce::UNCERTAINTY),
+      numThreads(force.getNumThreads()), coordinates(3 * particles.size()), gradient(3 * particles.size()) {
+    if (uncertainty && !model.hasUncertainty())
+        throw OpenMMException("KMLForce: the model has no uncertainty: train it again, or ask for its energy");
     if (workspace == nullptr)
         throw OpenMMException("KMLForce: no memory is left for the scratch space of the model");
 }
@@ -132,10 +136,16 @@ double Evaluator::computeEnergy(const vector<Vec3>& positions, const Vec3* boxVe
             cell[i] = boxVectors[i / 3][i % 3] * ANGSTROM_IN_NM;
     double energy = 0;
     char error[ERROR_SIZE] = "the engine gave no reason";
+    const kml_structure structure = {n, coordinates.data(), numbers.data(), periodic ? cell : nullptr,
+                                     periodic ? everyDirection : nullptr};
+    double* const forces = includeForces ? gradient.data() : nullptr;
+    kml_outputs outputs = {};
+    if (uncertainty)
+        outputs.energy_std = &energy, outputs.std_forces = forces;
+    else
+        outputs.energy = &energy, outputs.forces = forces;
     int status =
-        getEngine().evaluate(model.get(), workspace.get(), n, coordinates.data(), numbers.data(),
-                             periodic ? cell : nullptr, periodic ? everyDirection : nullptr, numThreads, &energy,
-                             includeForces ? gradient.data() : nullptr, nullptr, nullptr, error, sizeof(error));
+        getEngine().evaluate(model.get(), workspace.get(), &structure, numThreads, &outputs, error, sizeof(error));
     if (status != 0)
         throw OpenMMException(string("KMLForce: ") + error + describeParticles(positions));
     // A sum is not finite if one of its terms is not: no NaN may move on into the dynamics.

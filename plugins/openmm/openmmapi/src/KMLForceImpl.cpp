@@ -65,7 +65,8 @@ bool KMLForceImpl::initializeKernel(ContextImpl& context, string& failure) {
         return false;
     kernel = platform.createKernel(CalcKMLForceKernel::Name(), context);
     auto& own = kernel.getAs<CalcKMLForceKernel>();
-    if (own.isSlowerThanHost() && !scaleDerivative && route == USUAL) {
+    const bool uncertain = owner.getOutput() == KMLForce::UNCERTAINTY && !own.computesUncertainty();
+    if (uncertain || (own.isSlowerThanHost() && !scaleDerivative && route == USUAL)) {
         kernel = Kernel();
         return false;
     }
@@ -125,6 +126,10 @@ void KMLForceImpl::updateParametersInContext(ContextImpl& context) {
     if (owner.getScaleParameter() != scaleParameter || owner.hasEnergyParameterDerivative() != scaleDerivative)
         throw OpenMMException("KMLForce: the name of the scale parameter or the request for its derivative changed; "
                               "that needs a new Context, or Context.reinitialize()");
+    if (ownKernel && owner.getOutput() == KMLForce::UNCERTAINTY &&
+        !kernel.getAs<CalcKMLForceKernel>().computesUncertainty())
+        throw OpenMMException("KMLForce: the output changed, which needs a new Context on this platform, or "
+                              "Context.reinitialize()");
     checkSystem(context.getSystem(), owner);
     if (ownKernel)
         kernel.getAs<CalcKMLForceKernel>().copyParametersToContext(context, owner);

@@ -1,4 +1,5 @@
 #include "CommonKMLKernels.h"
+#include "kml/molecule_repulsion.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ComputeForceInfo.h"
 #include "openmm/common/ContextSelector.h"
@@ -67,15 +68,19 @@ void CommonCalcKMLForceKernel::prepareMolecule(const kml::WeightFile& file, bool
         auto found = file.atom_energies.find(number);
         result.constantEnergy += found == file.atom_energies.end() ? 0.0 : found->second;
     }
+    vector<kml::Repulsion> repulsion = kml::MoleculeRepulsion(file).by_atoms();
     for (const kml::GDMLTerm& term : file.terms) {
         result.terms.push_back(
-            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), 1, hasDerivative));
+            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), repulsion, 1, hasDerivative));
+        repulsion.clear(); // it is the molecule's, not the term's: the first brings it along
         result.constantEnergy += term.energy_offset + result.terms.back()->getEnergyShift();
     }
 }
 
 void CommonCalcKMLForceKernel::prepareLocal(const kml::WeightFile& file, const KMLForce& force, Evaluation& result) {
     const kml::LocalModel model(file, nullptr);
+    if (!model.soap.empty())
+        throw OpenMMException("there are no compute kernels for soap terms");
     vector<int> places;
     result.elements = force.getNumbers();
     for (int number : result.elements) {

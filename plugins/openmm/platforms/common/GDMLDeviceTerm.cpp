@@ -47,11 +47,13 @@ int powerFunction(double power) {
 
 } // namespace
 
-GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, int numMolecules, bool hasDerivative)
+GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, const vector<kml::Repulsion>& repulsion,
+                               int numMolecules, bool hasDerivative)
     : cc(cc), real(cc.getUseDoublePrecision() || model.needsDoublePrecision(SINGLE_PRECISION_TOLERANCE)),
       hasDerivative(hasDerivative), hasEnergyCoefficients(!model.energyCoefficients.empty()), power(model.power),
       energyShift(model.typicalEnergy()), numMolecules(numMolecules), numAtoms(model.numAtoms),
-      numEntries(model.numEntries), numPermutations(model.numPermutations), numPoints(model.numPoints) {
+      numEntries(model.numEntries), numPermutations(model.numPermutations), numPoints(model.numPoints),
+      numRepulsion(int(repulsion.size()) / model.numEntries) {
     if (real.isDouble && !cc.getSupportsDoublePrecision())
         throw OpenMMException("KMLForce: this model needs double precision, which the device lacks");
     if (!cc.getSupports64BitGlobalAtomics())
@@ -59,6 +61,7 @@ GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, int
     chooseLayout();
     compile(model);
     upload(model);
+    uploadRepulsion(repulsion);
 }
 
 void GDMLDeviceTerm::chooseLayout() {
@@ -93,11 +96,13 @@ void GDMLDeviceTerm::compile(const DeviceModel& model) {
     defines["POWER_FUNCTION"] = cc.intToString(powerFunction(power));
     defines["ROWS"] = cc.intToString(rows);
     defines["PANELS"] = cc.intToString(panels);
+    defines["KREAL4"] = real.name() + "4";
+    defines["NUM_REPULSION"] = cc.intToString(numRepulsion);
     if (hasEnergyCoefficients)
         defines["HAS_ENERGY_COEFFICIENTS"] = "1";
     if (hasDerivative)
         defines["HAS_DERIVATIVE"] = "1";
-    ComputeProgram program = cc.compileProgram(GDML_KERNEL_SOURCE, defines);
+    ComputeProgram program = cc.compileProgram(string(REPULSION_KERNEL_SOURCE) + GDML_KERNEL_SOURCE, defines);
     queryKernel = program->createKernel("computeQueries");
     tileKernel = program->createKernel("computeTiles");
     gradientKernel = program->createKernel("applyGradient");
@@ -150,6 +155,16 @@ void GDMLDeviceTerm::upload(const DeviceModel& model) {
     real.initialize(cc, energies, size_t(numTiles) * numSlices, "kmlEnergies");
 }
 
+void GDMLDeviceTerm::uploadRepulsion(const vector<kml::Repulsion>& repulsion) {
+    if (numRepulsion == 0)
+        return;
+    vector<double> values;
+    for (const kml::Repulsion& pair : repulsion)
+        values.insert(values.end(), {pair.charge, pair.inverse_length, pair.inner, pair.outer});
+    real.initialize(cc, repulsions, repulsion.size(), "kmlRepulsions", 4);
+    real.upload(repulsions, values);
+}
+
 /** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first evaluation. */
 void GDMLDeviceTerm::setArguments(ComputeArray& atoms, ComputeArray& failure) {
     hasArguments = true;
@@ -188,6 +203,8 @@ void GDMLDeviceTerm::setArguments(ComputeArray& atoms, ComputeArray& failure) {
     gradientKernel->addArg(cc.getLongForceBuffer());
     gradientKernel->addArg(cc.getEnergyBuffer());
     gradientKernel->addArg(failure);
+    if (numRepulsion > 0)
+        gradientKernel->addArg(repulsions);
     if (hasDerivative)
         gradientKernel->addArg(cc.getEnergyParamDerivBuffer());
 }

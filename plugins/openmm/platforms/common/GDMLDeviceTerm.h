@@ -4,6 +4,7 @@
 #include "DeviceModel.h"
 #include "DeviceReal.h"
 #include "DeviceRequest.h"
+#include "kml/repulsion.h"
 #include "openmm/common/ComputeArray.h"
 #include "openmm/common/ComputeContext.h"
 #include <vector>
@@ -16,10 +17,12 @@ public:
     /**
      * Upload the model and compile the compute kernels. The context is current.
      *
+     * @param repulsion      (terms, D) repulsion of each pair of atoms, in the order of the descriptor; may be empty
      * @param hasDerivative  write the energy into the buffer of parameter derivatives too
      * @throws OpenMMException  if the device cannot run the term
      */
-    GDMLDeviceTerm(OpenMM::ComputeContext& cc, const DeviceModel& model, int numMolecules, bool hasDerivative);
+    GDMLDeviceTerm(OpenMM::ComputeContext& cc, const DeviceModel& model, const std::vector<kml::Repulsion>& repulsion,
+                   int numMolecules, bool hasDerivative);
 
     /**
      * Queue an evaluation.
@@ -37,6 +40,7 @@ private:
     void chooseLayout();
     void compile(const DeviceModel& model);
     void upload(const DeviceModel& model);
+    void uploadRepulsion(const std::vector<kml::Repulsion>& repulsion);
     void setArguments(OpenMM::ComputeArray& atoms, OpenMM::ComputeArray& failure);
     void uploadReal(OpenMM::ComputeArray& array, const std::vector<double>& values, const char* name);
 
@@ -45,11 +49,12 @@ private:
     const bool hasDerivative;
     bool hasEnergyCoefficients, hasArguments = false;
     double power, energyShift;
-    int numMolecules, numAtoms, numEntries, numPermutations, numPoints;
+    int numMolecules, numAtoms, numEntries, numPermutations, numPoints, numRepulsion;
     int rows, panels;                                   // rows of a tile, panels of training points in a block
     int numTiles, numBlocks, numSlices, blocksPerSlice; // of rows; of training points
     int numLanes;
     OpenMM::ComputeArray pairs, inversePairs, scale, offset, panelX, panelU, pointX, pointU, energyCoefficients;
+    OpenMM::ComputeArray repulsions;
     OpenMM::ComputeArray queries, gradient, energies;
     OpenMM::ComputeKernel queryKernel, tileKernel, gradientKernel;
 };

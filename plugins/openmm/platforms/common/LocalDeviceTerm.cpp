@@ -100,7 +100,8 @@ void LocalDeviceTerm::compile(const kml::LocalTerms& terms, bool hasDerivative) 
     defines["NUM_REPULSION"] = cc.intToString(terms.n_repulsion);
     if (hasDerivative)
         defines["HAS_DERIVATIVE"] = "1";
-    ComputeProgram program = cc.compileProgram(string(NEIGHBORS_KERNEL_SOURCE) + LOCAL_KERNEL_SOURCE, defines);
+    ComputeProgram program =
+        cc.compileProgram(string(REPULSION_KERNEL_SOURCE) + NEIGHBORS_KERNEL_SOURCE + LOCAL_KERNEL_SOURCE, defines);
     neighbors.initialize(program);
     pairCall.kernel = program->createKernel("addPairs");
     sideCall.kernel = program->createKernel("findSides");

@@ -14,6 +14,7 @@ class HostCalcKMLForceKernel : public CalcKMLForceKernel {
 public:
     using CalcKMLForceKernel::CalcKMLForceKernel;
     void initialize(const OpenMM::System& system, const KMLForce& force) override;
+    bool computesUncertainty() const override { return true; }
     double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) override;
     void copyParametersToContext(OpenMM::ContextImpl& context, const KMLForce& force) override;
     std::vector<std::pair<int, int>> getBonds() const override;

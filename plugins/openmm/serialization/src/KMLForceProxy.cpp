@@ -16,7 +16,7 @@ using namespace std;
 
 namespace {
 
-constexpr int VERSION = 2; // 2: may have <Numbers>
+constexpr int VERSION = 3; // 2: may have <Numbers>; 3: may have another output than the energy
 
 [[noreturn]] void refuse(const string& sentence) {
     throw OpenMMException("KMLForce: the serialized force " + sentence);
@@ -53,6 +53,15 @@ double readNumber(const SerializationNode& node, const string& name) {
 
 bool readFlag(const SerializationNode& node, const string& name) { return readInteger(node, name, 0, 1) == 1; }
 
+KMLForce::Output readOutput(const SerializationNode& node) {
+    if (!node.hasProperty("output"))
+        return KMLForce::ENERGY;
+    const string text = node.getStringProperty("output");
+    if (text != "energy" && text != "uncertainty")
+        refuse("has output=\"" + text.substr(0, 40) + "\" where energy or uncertainty is expected");
+    return text == "energy" ? KMLForce::ENERGY : KMLForce::UNCERTAINTY;
+}
+
 const SerializationNode& readChild(const SerializationNode& node, const string& name) {
     for (const SerializationNode& child : node.getChildren())
         if (child.getName() == name)
@@ -77,8 +86,11 @@ KMLForceProxy::KMLForceProxy() : SerializationProxy("KMLForce") {}
 
 void KMLForceProxy::serialize(const void* object, SerializationNode& node) const {
     const auto& force = *static_cast<const KMLForce*>(object);
-    // Whoever reads version 1 only still takes what it can.
-    node.setIntProperty("version", force.getNumbers().empty() ? 1 : VERSION);
+    // Whoever reads older versions only still takes what it can.
+    const bool uncertainty = force.getOutput() == KMLForce::UNCERTAINTY;
+    node.setIntProperty("version", uncertainty ? VERSION : force.getNumbers().empty() ? 1 : 2);
+    if (uncertainty)
+        node.setStringProperty("output", "uncertainty");
     node.setIntProperty("forceGroup", force.getForceGroup());
     node.setStringProperty("name", force.getName());
     node.setBoolProperty("usesPeriodic", force.usesPeriodicBoundaryConditions());
@@ -106,7 +118,7 @@ void KMLForceProxy::serialize(const void* object, SerializationNode& node) const
 
 void* KMLForceProxy::deserialize(const SerializationNode& node) const {
     const string version = readText(node, "version");
-    if (version != "1" && version != to_string(VERSION))
+    if (version != "1" && version != "2" && version != to_string(VERSION))
         refuse("has version \"" + version.substr(0, 40) + "\", this openmm_kml reads version " + to_string(VERSION) +
                "; use the openmm_kml that wrote it, or a newer one");
     auto force = make_unique<KMLForce>(readModel(readChild(node, "Model")));
@@ -115,6 +127,7 @@ void* KMLForceProxy::deserialize(const SerializationNode& node) const {
     force->setName(readText(node, "name"));
     force->setUsesPeriodicBoundaryConditions(readFlag(node, "usesPeriodic"));
     force->setNumThreads(readInteger(node, "numThreads", 0, INT_MAX));
+    force->setOutput(readOutput(node));
     for (const SerializationNode& scale : node.getChildren())
         if (scale.getName() == "ScaleParameter") {
             force->setScaleParameter(readText(scale, "name"), readNumber(scale, "default"));

@@ -15,12 +15,15 @@ namespace OpenMMKML {
  *
  *     E = scale * E_model(particles)
  *
- * where scale is 1, or a global parameter of the Context. This class holds data only; what is evaluated, and where,
- * is decided when a Context is created.
+ * where scale is 1, or a global parameter of the Context. Instead of the model's energy, its standard deviation can be
+ * the energy of the Force: how little the model knows about a structure, for biased sampling. This class holds data
+ * only; what is evaluated, and where, is decided when a Context is created.
  */
 class KML_EXPORT KMLForce : public OpenMM::Force {
 public:
     using Model = std::shared_ptr<const std::vector<char>>;
+    /** What of the model is the energy of this Force: its energy, or the standard deviation of that. */
+    enum Output { ENERGY = 0, UNCERTAINTY = 1 };
 
     /** @param model  the bytes of a weight file; they are checked when a Context is created */
     explicit KMLForce(std::vector<char> model);
@@ -60,6 +63,10 @@ public:
     void addEnergyParameterDerivative(const std::string& name);
     bool hasEnergyParameterDerivative() const { return scaleDerivative; }
 
+    /** Whether the model has an uncertainty is checked when a Context is created. */
+    Output getOutput() const { return output; }
+    void setOutput(Output kind) { output = kind; }
+
     /** OpenMP threads of one evaluation; 0 lets the engine choose by the amount of work. */
     int getNumThreads() const { return numThreads; }
     void setNumThreads(int threads);
@@ -68,8 +75,8 @@ public:
     void setUsesPeriodicBoundaryConditions(bool yes) { periodic = yes; }
 
     /**
-     * Bring model, particles, threads, periodicity and default of the scale parameter of an existing Context up to
-     * date. The parameter's value in the Context changes only if its default was changed.
+     * Bring model, output, particles, threads, periodicity and default of the scale parameter of an existing Context up
+     * to date. The parameter's value in the Context changes only if its default was changed.
      *
      * @throws OpenMMException  if name or derivative of the scale parameter changed: those need a new Context
      */
@@ -86,6 +93,7 @@ private:
     bool scaleDerivative = false;
     bool periodic = false;
     int numThreads = 0;
+    Output output = ENERGY;
 };
 
 } // namespace OpenMMKML

@@ -6,6 +6,8 @@
  * both of its sides: half its energy and the gradient by the side at hand. So no two threads share a sum but the
  * forces, and these are integers.
  *
+ * smoothStep() and addRepulsion() are in repulsion.cc.
+ *
  * Defined by the host: NUM_ELEMENTS, NUM_TWO_BODY, NUM_REPULSION, and as needed HAS_DERIVATIVE.
  */
 
@@ -31,18 +33,6 @@
 DEVICE int pairNumber(int a, int b) {
     const int low = (a < b ? a : b), high = (a < b ? b : a);
     return low * NUM_ELEMENTS - low * (low - 1) / 2 + high - low;
-}
-
-/** The smooth step s^3 (10 - 15 s + 6 s^2) with s = (r - start)/width, and its slope. */
-DEVICE kreal smoothStep(kreal r, kreal start, kreal width, kreal* slope) {
-    const kreal s = (r - start) / width;
-    *slope = 0;
-    if (s <= 0)
-        return 0;
-    if (s >= 1)
-        return 1;
-    *slope = 30 * s * s * (1 - s) * (1 - s) / width;
-    return s * s * s * (10 - 15 * s + 6 * s * s);
 }
 
 /** The interval of a grid and the fraction in it; outside of the grid its first or last. grid: start, 1/h, n. */
@@ -103,30 +93,6 @@ DEVICE kreal addTwoBody(int pair, kreal r, GLOBAL const kreal4* RESTRICT grids, 
 }
 #endif
 
-#if NUM_REPULSION > 0
-/** Energy of a pair by the repulsion terms, added to it and to its slope; see repulsion.h. */
-DEVICE kreal addRepulsion(int pair, kreal r, GLOBAL const kreal4* RESTRICT repulsions, kreal* slope) {
-    kreal energy = 0;
-    for (int m = 0; m < NUM_REPULSION; m++) {
-        const kreal4 term = repulsions[m * NUM_PAIRS + pair]; // charge, 1/a, inner and outer radius
-        if (r >= term.w)
-            continue;
-        const kreal x = r * term.y;
-        const kreal e0 = (kreal)0.18175 * exp((kreal)-3.19980 * x), e1 = (kreal)0.50986 * exp((kreal)-0.94229 * x);
-        const kreal e2 = (kreal)0.28022 * exp((kreal)-0.40290 * x), e3 = (kreal)0.02817 * exp((kreal)-0.20162 * x);
-        const kreal phi = e0 + e1 + e2 + e3;
-        const kreal phiSlope =
-            -term.y * ((kreal)3.19980 * e0 + (kreal)0.94229 * e1 + (kreal)0.40290 * e2 + (kreal)0.20162 * e3);
-        kreal stepSlope;
-        const kreal step = smoothStep(r, term.z, term.w - term.z, &stepSlope);
-        const kreal coulomb = term.x / r;
-        *slope += coulomb * ((1 - step) * (phiSlope - phi / r) - stepSlope * phi);
-        energy += coulomb * (1 - step) * phi;
-    }
-    return energy;
-}
-#endif
-
 /**
  * Add all pairs. 2^teamBits neighboring threads share the neighbors of an atom.
  *
@@ -171,7 +137,7 @@ KERNEL void addPairs(int numAtoms, int teamBits, int imageBits, int capacity, in
             energy += addTwoBody(pair, r, grids, starts, polynomials, &slope);
 #endif
 #if NUM_REPULSION > 0
-            energy += addRepulsion(pair, r, repulsions, &slope);
+            energy += addRepulsion(pair, NUM_PAIRS, r, repulsions, &slope);
 #endif
             const kreal pull = slope / r;
             sumX += pull * x;

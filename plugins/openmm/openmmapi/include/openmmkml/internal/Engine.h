@@ -45,6 +45,8 @@ public:
     int numAtoms() const;
     /** Whether the model takes any structure of the elements that it knows. */
     bool isLocal() const;
+    /** Whether the model knows its uncertainty. */
+    bool hasUncertainty() const;
     const kml_potential* get() const { return potential.get(); }
 
 private:
@@ -64,11 +66,11 @@ std::vector<int> resolveNumbers(const KMLForce& force, const OpenModel& model, c
  */
 class KML_EXPORT Evaluator {
 public:
-    /** @throws OpenMMException  if the model is damaged or does not fit the particles */
+    /** @throws OpenMMException  if the model is damaged, does not fit the particles, or lacks a wanted uncertainty */
     Evaluator(const KMLForce& force, int numSystemParticles);
 
     /**
-     * Return the energy in kJ/mol, not scaled.
+     * Return the energy (or its standard deviation, as the force says) in kJ/mol, not scaled.
      *
      * @param positions      IN  of all particles of the System, nm
      * @param boxVectors     IN  three vectors, nm; used if the force is periodic
@@ -91,6 +93,7 @@ private:
     std::unique_ptr<kml_workspace, void (*)(kml_workspace*)> workspace;
     std::vector<int> particles, numbers;
     bool allParticles, periodic;
+    bool uncertainty; // whether the standard deviation is the energy
     int numThreads;
     std::vector<double> coordinates, gradient; // (n, 3), Angstrom; forces (n, 3), eV/Angstrom
 };

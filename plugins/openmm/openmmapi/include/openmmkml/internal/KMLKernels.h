@@ -25,6 +25,8 @@ public:
     virtual bool isReplaceable() const { return false; }
     /** Whether the host would be faster, since the device is a processor. */
     virtual bool isSlowerThanHost() const { return false; }
+    /** Whether it also computes standard deviations; the host does where it does not. */
+    virtual bool computesUncertainty() const { return false; }
     /** Add forces and the derivative by the scale parameter to the Context and return the energy, kJ/mol. */
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
     /** Read the force again. Leaves everything as it was if that fails. */

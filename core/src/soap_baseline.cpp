@@ -1,0 +1,4 @@
+// SOAP for baseline.
+#define KML_NAME baseline
+#define KML_WIDTH 2
+#include "soap_function.h"

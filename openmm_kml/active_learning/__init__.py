@@ -1,0 +1,8 @@
+"""Learning on the fly: dynamics explores, a reference labels what the model is unsure of, the model is trained anew."""
+
+from openmm_kml.active_learning.campaign import Summary, learn
+from openmm_kml.active_learning.models import Recipe
+from openmm_kml.active_learning.reference import load_reference
+from openmm_kml.active_learning.settings import Settings
+
+__all__ = ["Recipe", "Settings", "Summary", "learn", "load_reference"]

@@ -1,0 +1,130 @@
+"""The kinds of models that learn on the fly, and how each is trained anew."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from openmm_kml.active_learning.frames import as_molecules, as_set
+from openmm_kml.errors import DataError
+
+KINDS = ("gdml", "nbody", "soap")
+_GDML_CHOICES = ("power", "kernel", "length_scale", "regularization", "energies")
+LEAST_TRAINING = 2  # frames
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A kind of model and the options of its trainer.
+
+    Parameters
+    ----------
+    kind : str
+        ``gdml``, ``nbody`` or ``soap``.
+    options : GDMLOptions, NBodyOptions or SoapOptions, optional
+    """
+
+    kind: str
+    options: object = None
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; {self.kind!r} was given")
+        if self.options is None:
+            object.__setattr__(self, "options", _default_options(self.kind))
+
+    @property
+    def molecule(self):
+        """Whether the model is for one molecule."""
+        return self.kind == "gdml"
+
+    def check(self, frames):
+        """Raise `DataError` unless one model of this kind can describe all these frames."""
+        if not frames:
+            raise DataError("there are no start frames; give at least one")
+        if self.molecule:
+            as_molecules(frames)
+            return
+        for number, frame in enumerate(frames, 1):
+            if frame.pbc.any() and not frame.pbc.all():
+                raise DataError(
+                    f"start frame {number} is periodic in some directions only; the dynamics takes boxes that are "
+                    "periodic in all directions, or free structures"
+                )
+
+    def fit(self, train, validation, hyperparameters=None, members=True):
+        """Return the weights of a model and its hyperparameters.
+
+        Parameters
+        ----------
+        train, validation : list of openmm_kml.structures.Structure
+            With labels.
+        hyperparameters : dict, optional
+            Those of an earlier training, kept; chosen anew without.
+        members : bool
+            Whether the model shall know its own uncertainty.
+
+        Returns
+        -------
+        weights : openmm_kml.weights.Weights
+        hyperparameters : dict
+            Plain JSON.
+        """
+        options = self.options if hyperparameters is None else replace(self.options, **hyperparameters)
+        if not members:
+            options = replace(options, **({"uncertainty": False} if self.molecule else {"members": 0}))
+        if self.kind == "gdml":
+            from openmm_kml.training import fit_gdml
+
+            fit = fit_gdml(as_molecules(train), as_molecules(validation), options)
+            return fit.weights, _kept_of_gdml(fit.report["hyperparameters"])
+        if self.kind == "nbody":
+            from openmm_kml.training.nbody import fit_nbody as fit_local
+        else:
+            from openmm_kml.training.soap import fit_soap as fit_local
+
+            options = replace(options, n_sparse=_sparse_points(options.n_sparse, train))
+        fit = fit_local(as_set(train), as_set(validation) if validation else None, options)
+        known = {entry.name for entry in fields(options)}
+        found = fit.report["hyperparameters"]
+        return fit.weights, {name: value for name, value in found.items() if name in known and _is_number(value)}
+
+    def identity(self):
+        """Return what must be the same in a continuation, as plain JSON."""
+        return {"kind": self.kind, "model options": self.options.as_dict()}
+
+
+def _kept_of_gdml(found):
+    """Return the options that give the same hyperparameters again, None where there are none."""
+    if found["ard"]:  # weights of pairs are no option: every training chooses anew
+        return None
+    if found["regularization_relative_to"] == "1":  # the published model was the best
+        return {"preset": "sgdml", "energies": "auto"} | {
+            name: found[name] for name in ("length_scale", "regularization")
+        }
+    return {name: found[name] for name in _GDML_CHOICES}
+
+
+def _sparse_points(wanted, frames):
+    """Return so many sparse points as wanted, but at most half of the environments there are: some may be equal."""
+    numbers = np.concatenate([frame.numbers for frame in frames])
+    if isinstance(wanted, dict):
+        return {z: max(1, min(count, int((numbers == z).sum()) // 2)) for z, count in wanted.items()}
+    return max(len(np.unique(numbers)), min(wanted, len(numbers) // 2))
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _default_options(kind):
+    if kind == "gdml":
+        from openmm_kml.training import GDMLOptions
+
+        return GDMLOptions(progress=False)
+    if kind == "nbody":
+        from openmm_kml.training.nbody import NBodyOptions
+
+        return NBodyOptions(progress=False)
+    from openmm_kml.training.soap import SoapOptions
+
+    return SoapOptions(progress=False)

@@ -1,0 +1,136 @@
+"""One round: the model on all frames labeled so far, its uncertainty and its threshold."""
+
+import dataclasses
+import json
+from functools import cached_property
+
+import numpy as np
+
+from openmm_kml.active_learning.uncertainty import (
+    Committee,
+    ModelUncertainty,
+    check_uncertainty,
+    committee_parts,
+    has_uncertainty,
+    score,
+)
+from openmm_kml.metrics import structure_errors
+from openmm_kml.potential import KernelPotential
+from openmm_kml.structures import StructureSet
+from openmm_kml.weights import to_bytes, write_atomically
+
+GROWTH = 1.2  # hyperparameters are chosen anew when the training frames have become so many times more
+
+
+class Round:
+    """A round of a campaign, with its files; what is on the disk is not made again.
+
+    Attributes
+    ----------
+    potential : openmm_kml.potential.KernelPotential
+    uncertainty : callable
+    errors : dict
+        On the labeled frames that no training saw.
+    """
+
+    def __init__(self, campaign, number):
+        self._campaign, self.number = campaign, number
+        self.directory = campaign.directory / f"round-{number:03d}"
+
+    def walk_path(self, walker):
+        """Return the file of a run."""
+        return self.directory / f"walk-{walker + 1:02d}.json"
+
+    def train(self):
+        """Train the model, and the committee where one is needed, unless a killed run had done so."""
+        campaign = self._campaign
+        train, held = campaign.parts()
+        self._held, self._counts = held, {"n_train": len(train), "n_validation": len(held)}
+        self.directory.mkdir(exist_ok=True)
+        marker = self.directory / "training.json"
+        if not marker.exists():
+            chosen = self._train_members(train, held)
+            write_atomically(marker, (json.dumps(chosen, indent=1) + "\n").encode())
+        self.chosen = json.loads(marker.read_bytes())
+        self.potential = KernelPotential.load(self.directory / "model.safetensors")
+        self.uncertainty = self._uncertainty()
+        self.errors = errors_of(self.potential, held)
+        errors = self.errors
+        campaign.journal.write(
+            "trained",
+            f"round {self.number}: trained on {len(train)} frames; on {len(held)} others, forces are off by "
+            f"{1e3 * errors['forces_mae']:.1f} meV/Å, energies by {1e3 * errors['energy_mae_per_atom']:.2f} meV an atom"
+            f" ({campaign.calls} reference calls)",
+            round=self.number,
+            calls=campaign.calls,
+            **self._counts,
+            errors=errors,
+        )
+
+    @cached_property
+    def base(self):
+        """A high quantile of the uncertainties of the labeled frames that no training saw."""
+        values = [score(self.uncertainty, frame) for frame in self._held]
+        values = [value for value in values if np.isfinite(value)]
+        base = np.quantile(values, self._campaign.settings.quantile) if values else 0.0
+        return float(max(base, np.finfo(float).tiny))
+
+    def force_error(self, frame):
+        """Return the mean absolute error of the model's force components on a labeled frame, eV/Å."""
+        return errors_of(self.potential, [frame])["forces_mae"]
+
+    def record(self):
+        """Return what is worth remembering, plain JSON."""
+        return {
+            "round": self.number,
+            "calls": self._campaign.calls,
+            **self._counts,
+            "errors": self.errors,
+            "chosen": self.chosen,
+        }
+
+    def _train_members(self, train, held):
+        """Write the weight files; return the hyperparameters and on how many frames they were chosen."""
+        campaign = self._campaign
+        before = campaign.rounds[-1]["chosen"] if campaign.rounds else None
+        if before is not None and not any(pick["labeled"] for pick in campaign.rounds[-1]["picks"]):
+            for path in Round(campaign, self.number - 1).directory.glob("*.safetensors"):
+                write_atomically(self.directory / path.name, path.read_bytes())
+            return before
+        fresh = before is None or before["hyperparameters"] is None or len(train) >= GROWTH * before["on"]
+        wanted = campaign.settings.uncertainty
+        kept = None if fresh else before["hyperparameters"]
+        weights, found = campaign.recipe.fit(train, held, kept, members=wanted != "committee")
+        record = {"round": self.number, "reference_calls": campaign.calls}
+        weights = dataclasses.replace(weights, provenance={**weights.provenance, "active_learning": record})
+        self._write("model", weights)
+        potential = KernelPotential.load(self.directory / "model.safetensors")
+        if wanted == "model":
+            check_uncertainty(potential)
+        committee = wanted == "committee" or not has_uncertainty(potential)
+        if committee:
+            for member, part in enumerate(committee_parts(train), 1):
+                self._write(f"member-{member}", campaign.recipe.fit(part, held, found, members=False)[0])
+        on = len(train) if fresh else before["on"]
+        return {"hyperparameters": found, "on": on, "committee": committee}
+
+    def _uncertainty(self):
+        if not self.chosen["committee"]:
+            return ModelUncertainty(self.potential)
+        return Committee([KernelPotential.load(path) for path in sorted(self.directory.glob("member-*.safetensors"))])
+
+    def _write(self, name, weights):
+        write_atomically(self.directory / f"{name}.safetensors", to_bytes(weights))
+
+
+def errors_of(potential, frames):
+    """Return `openmm_kml.metrics.structure_errors` of a potential on labeled frames."""
+    predictions = [
+        tuple(
+            potential.evaluate(
+                frame.positions, frame.numbers, frame.cell, frame.pbc if frame.cell is not None else None
+            )
+        )
+        for frame in frames
+    ]
+    return structure_errors(predictions, StructureSet(frames))

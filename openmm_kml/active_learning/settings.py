@@ -1,0 +1,108 @@
+"""What learning on the fly may be told."""
+
+import math
+from dataclasses import asdict, dataclass
+
+UNCERTAINTIES = ("auto", "model", "committee")
+_INTERVAL = 20  # steps between two looks
+_POSITIVE = ("timestep", "friction", "factor", "margin", "max_force", "rattle", "target")
+_COUNTS = ("budget", "walkers", "steps", "interval", "initial", "every")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a campaign: how it explores, what it labels, when it ends.
+
+    Parameters
+    ----------
+    temperatures : tuple of float, K
+        Each has its own walkers.
+    walkers : int
+        Runs of molecular dynamics at each temperature, in each round.
+    steps : int
+        Of each run, at most.
+    interval : int
+        Steps between two looks at the uncertainty.
+    timestep : float, fs
+    friction : float, 1/ps
+    pressure : float, bar, optional
+        Constant pressure, of periodic structures; constant volume without it.
+    budget : int
+        Reference calls in all, those that fail included.
+    target : float, eV/Å, optional
+        Mean absolute error of force components on the labeled frames that no training sees; learning ends below it.
+    uncertainty : str
+        ``model``: of the model's own posterior; ``committee``: of models trained on parts of the frames; ``auto``: the
+        first where the models have it.
+    quantile, factor : float
+        The most uncertain frame of a run is worth a label when it is above `factor` times this quantile of the
+        uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins.
+    margin : float
+        A run is stopped when it is so many times above that.
+    every : int
+        Every so many-th labeled frame is kept from the training.
+    initial : int
+        Frames to begin with; where fewer are given, copies with shifted atoms are added.
+    rattle : float, Å
+        Standard deviation of these shifts, along each axis.
+    max_force : float, eV/Å
+        A reference force component above it: the frame is not learned from.
+    seed : int
+    platform : str
+        Of OpenMM.
+    """
+
+    temperatures: tuple = (300.0,)
+    walkers: int = 4
+    steps: int = 1000
+    interval: int = _INTERVAL
+    timestep: float = 0.5
+    friction: float = 5.0
+    pressure: float | None = None
+    budget: int = 100
+    target: float | None = None
+    uncertainty: str = "auto"
+    quantile: float = 0.9
+    factor: float = 0.5
+    margin: float = 2.0
+    every: int = 5
+    initial: int = 10
+    rattle: float = 0.02
+    max_force: float = 50.0
+    seed: int = 0
+    platform: str = "Reference"
+
+    def __post_init__(self):
+        object.__setattr__(self, "temperatures", tuple(float(kelvin) for kelvin in self.temperatures))
+        if not self.temperatures or not all(math.isfinite(kelvin) and kelvin > 0 for kelvin in self.temperatures):
+            raise ValueError(f"temperatures must be finite numbers above zero, in K; {self.temperatures!r} were given")
+        if self.uncertainty not in UNCERTAINTIES:
+            raise ValueError(f"uncertainty must be one of {', '.join(UNCERTAINTIES)}; {self.uncertainty!r} was given")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a finite number above zero; {value!r} was given")
+        for name in _COUNTS:
+            least = 2 if name in ("every", "initial") else 1
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; {getattr(self, name)!r} was given")
+        if self.margin < 1:
+            raise ValueError(f"margin must be at least 1, to stop a run above what is labeled; {self.margin} was given")
+        if not 0 < self.quantile <= 1:
+            raise ValueError(f"quantile must be above 0 and at most 1; {self.quantile!r} was given")
+        if self.timestep > 10:
+            raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
+        if self.pressure is not None and not math.isfinite(self.pressure):
+            raise ValueError(f"pressure must be a finite number, in bar; {self.pressure!r} was given")
+        if self.interval > self.steps:
+            raise ValueError(
+                f"interval must be at most steps, {self.steps}: otherwise nobody looks; {self.interval} was given"
+            )
+
+    def identity(self):
+        """Return what must be the same in a continuation, as plain JSON: all but the budget and the target."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name not in ("budget", "target")
+        }

@@ -1,0 +1,104 @@
+"""``kml test --uncertainty``: predicted standard deviations held against errors."""
+
+from openmm_kml.cli.common import print_table
+
+_COLUMNS = (
+    ("coverage_68", "in 68 %", "%", lambda value: f"{100 * value:.1f}"),
+    ("coverage_95", "in 95 %", "%", lambda value: f"{100 * value:.1f}"),
+    ("rmse", "RMSE", "m", lambda value: f"{1e3 * value:.3g}"),
+    ("sharpness", "predicted", "m", lambda value: f"{1e3 * value:.3g}"),
+    ("nll", "NLL", "", lambda value: f"{value:.2f}"),
+    ("rank_correlation", "rank corr.", "", lambda value: f"{value:.2f}"),
+)
+_UNITS = {"energy_per_atom": "eV", "forces": "eV/Å"}
+
+
+def collect(potential, frames, predictions, progress=True):
+    """Return errors and standard deviations of each frame.
+
+    Parameters
+    ----------
+    potential : openmm_kml.potential.KernelPotential
+    frames : iterable of (positions, numbers, cell, pbc, energy or None, forces or None)
+    predictions : list of (energy, forces)
+    progress : bool
+
+    Returns
+    -------
+    list of dict
+        For each frame: quantity -> (errors, deviations), energies by atom. Components of forces that vanish by
+        symmetry, error and deviation both, are left out.
+    """
+    from tqdm import tqdm
+
+    from openmm_kml.errors import WeightFileError
+
+    scales = potential.weights.uncertainty
+    if scales is None:
+        raise WeightFileError("this model has no uncertainty: train it again without --no-uncertainty")
+    found = []
+    bar = tqdm(frames, "uncertainty", disable=not progress, delay=2.0, leave=False, dynamic_ncols=True)
+    for (positions, numbers, cell, pbc, energy, forces), (e, f) in zip(bar, predictions, strict=True):
+        said = potential.evaluate_uncertainty(positions, numbers, cell, pbc, forces=forces is not None)
+        found.append(_frame(scales, said, energy, forces, e, f))
+    return found
+
+
+def _frame(scales, said, energy, forces, e, f):
+    import numpy as np
+
+    from openmm_kml.calibration import is_open
+
+    result, n = {}, np.shape(f)[0]
+    if energy is not None:
+        result["energy_per_atom"] = (np.array([(e - energy) / n]), np.array([said.energy_std / n]))
+    if forces is not None:
+        raw = (said.force_std / scales.force_scale) ** 2 - scales.force_floor**2
+        kept = is_open(raw) & (said.force_std > 0)
+        result["forces"] = ((f - forces)[kept], said.force_std[kept])
+    return result
+
+
+def measures(collected):
+    """Return quantity -> `openmm_kml.calibration.measure` of frames."""
+    from openmm_kml.calibration import measure
+
+    return {name: measure(*joined(collected, name)) for name in _UNITS if any(name in one for one in collected)}
+
+
+def joined(collected, name):
+    """Return the errors and the deviations of one quantity of all frames."""
+    import numpy as np
+
+    parts = [one[name] for one in collected if name in one]
+    return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
+
+
+def by_group(collected, groups):
+    """Return group -> `measures`; nothing where there is only one group."""
+    names = sorted(set(groups))
+    if len(names) < 2:
+        return {}
+    return {
+        name or "(no group)": measures([one for one, group in zip(collected, groups, strict=True) if group == name])
+        for name in names
+    }
+
+
+def print_uncertainty(measured, groups):
+    """Print a table of `measures`, of all frames and of groups."""
+    for quantity, title in (("energy_per_atom", "energy per atom"), ("forces", "force components")):
+        rows = [("all", measured), *groups.items()]
+        rows = [(name, part[quantity]) for name, part in rows if part.get(quantity, {}).get("n")]
+        if not rows:
+            continue
+        unit = _UNITS[quantity]
+        print(f"\nuncertainty of {title}")
+        header = ("", "n", *(label for _, label, _, _ in _COLUMNS))
+        units = ("", "", *(f"m{unit}" if text == "m" else text for _, _, text, _ in _COLUMNS))
+        print_table([header, units, *(_line(name, part) for name, part in rows)])
+
+
+def _line(name, part):
+    cells = ["-" if part[key] is None else text(part[key]) for key, _, _, text in _COLUMNS]
+    return (name, str(part["n"]), *cells)

@@ -1,0 +1,289 @@
+"""The SOAP trainer: from structures to a weight file."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from openmm_kml import __version__
+from openmm_kml.elements import symbol
+from openmm_kml.errors import DataError
+from openmm_kml.training.evaluation import model_errors
+from openmm_kml.training.labels import KnownPart, check_sets
+from openmm_kml.training.nbody.basis import SplineBasis
+from openmm_kml.training.nbody.rows import KINDS
+from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
+from openmm_kml.training.nbody.solve import Posterior, solve, triangular_factor
+from openmm_kml.training.nbody.survey import missing_energies, survey
+from openmm_kml.training.progress import progress_bar
+from openmm_kml.training.repulsion import local_repulsion, wall_notes
+from openmm_kml.training.soap import memory
+from openmm_kml.training.soap.assembly import assemble
+from openmm_kml.training.soap.basis import SoapBasis
+from openmm_kml.training.soap.cross_validation import cross_validation_loss, smallest_amplitude
+from openmm_kml.training.soap.descriptors import make_descriptors
+from openmm_kml.training.soap.environments import Environments
+from openmm_kml.training.soap.options import SoapOptions
+from openmm_kml.training.soap.prior import Whitening, first_guess
+from openmm_kml.training.soap.sparse import draw_pool, share_points, sparse_points
+from openmm_kml.training.soap.uncertainty import Uncertain, calibrate, parts_of
+from openmm_kml.training.uncertainty import describe
+from openmm_kml.weights import Weights
+
+
+@dataclass(frozen=True)
+class SoapFit:
+    """What the trainer returns.
+
+    Attributes
+    ----------
+    weights : openmm_kml.weights.Weights
+    report : dict
+        JSON-able: what was chosen and why, errors on the validation set, memory, times.
+    basis : SoapBasis
+    posterior : Posterior
+        Of coefficients in the whitened basis.
+    """
+
+    weights: Weights
+    report: dict
+    basis: SoapBasis
+    posterior: Posterior
+
+
+def fit_soap(train, validation=None, options=None):
+    """Return a many-body potential: a sparse Gaussian process on SOAP, with two-body functions and repulsion.
+
+    Parameters
+    ----------
+    train : openmm_kml.structures.StructureSet
+    validation : openmm_kml.structures.StructureSet, optional
+        Frames whose errors are reported, and on which hyperparameters are chosen if the options say so.
+    options : SoapOptions, optional
+
+    Returns
+    -------
+    SoapFit
+
+    Raises
+    ------
+    DataError
+        If the sets lack what is to be trained on, hold unknown elements or fused atoms, do not support a cutoff, or
+        have fewer different environments than sparse points are wanted.
+    TrainingError
+        If the memory does not suffice; the message has the number.
+    """
+    options = options or SoapOptions()
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(int(options.n_threads)))
+        client = None
+        if options.dask is not None:
+            from openmm_kml.training.soap.distributed import dask_client
+
+            client = stack.enter_context(dask_client(options.dask, options.workers))
+        return _Training(train, validation, options, client).run()
+
+
+class _Training:
+    def __init__(self, train, validation, options, client):
+        self.options, self.client, self.train = options, client, train
+        self.validation = validation if validation is not None and len(validation) else None
+        self.clock, self.seconds = time.perf_counter(), {}
+        check_sets(train, self.validation, options)
+        self.elements = tuple(int(z) for z in train.elements)
+
+    def run(self):
+        options = self.options
+        found = self._survey()
+        splines = SplineBasis.for_data(self.elements, found.shortest.min(), options.two_body)
+        descriptors, loss = make_descriptors(self.train, options)
+        counts = {z: sum(int((frame.numbers == z).sum()) for frame in self.train) for z in self.elements}
+        points = share_points(options.n_sparse, counts)
+        needed = self._check_memory(splines, descriptors, counts, points)
+        self._lap("distances")
+        terms = self._sparse_terms(descriptors, counts, points)
+        self._lap("sparse points")
+        self.basis = basis = SoapBasis(splines, options.pairs, terms, options.n_threads)
+        self.repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
+        reach = max(options.cutoff, splines.reach)
+        self.known = KnownPart(self.train, self.repulsion, reach, options)
+        self._lap("repulsion")
+        folds = self._folds()
+        if not any(folds):
+            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        self._lap("design")
+        self.whitening = Whitening(basis, options.jitter)
+        folds = [
+            {kind: (self.whitening.apply_to_rows(factor), count) for kind, (factor, count) in fold.items()}
+            for fold in folds
+        ]
+        factor = triangular_factor(np.concatenate([factor for fold in folds for factor, _ in fold.values()]))
+        n_rows = sum(count for fold in folds for _, count in fold.values())
+        chosen, log, criterion = self._choose(folds, factor, n_rows)
+        self._lap("selection")
+        posterior = solve(factor, n_rows, chosen.prior(basis, options))
+        weights = self._weights(posterior)
+        self._lap("solution")
+        weights, described, notes = self._with_uncertainty(weights, posterior, chosen, folds)
+        notes += wall_notes(weights, splines.grid2.start)
+        self._lap("uncertainty")
+        report = {
+            "hyperparameters": vars(chosen),
+            "selection": {"criterion": criterion, "trials": log},
+            "noise_scale": posterior.scale,
+            "log_likelihood": posterior.log_likelihood,
+            "elements": [symbol(z) for z in self.elements],
+            "atom_energies": {symbol(z): e for z, e in weights.atom_energies.items()},
+            "shortest_distances": found.pair_distances(),
+            "environments": {symbol(z): count for z, count in counts.items()},
+            "sparse_points": {symbol(z): count for z, count in points.items()},
+            "dimension": int(descriptors[0].dimension),
+            "radial_loss": loss,
+            "n_columns": basis.n_columns,
+            "memory": needed,
+            "n_rows": n_rows,
+            "n_train": len(self.train),
+            "n_validation": 0 if self.validation is None else len(self.validation),
+            "validation_errors": None if self.validation is None else model_errors(weights, self.validation),
+            "uncertainty": described,
+            "options": options.as_dict(),
+            "notes": [note for note in (missing_energies(self.train, options), *notes) if note],
+        }
+        self._lap("validation")
+        report["seconds"] = {**self.seconds, "total": sum(self.seconds.values())}
+        return SoapFit(weights, report, basis, posterior)
+
+    def _lap(self, name):
+        now = time.perf_counter()
+        self.seconds[name] = now - self.clock
+        self.clock = now
+
+    def _survey(self):
+        """Return the `Survey` of distances, errors by the names that were used."""
+        try:
+            return survey(self.train, self.options.two_body)
+        except DataError as error:
+            if self.options.cutoff2 is not None:
+                raise
+            raise DataError(str(error).replace("cutoff2", "cutoff")) from None
+
+    def _check_memory(self, splines, descriptors, counts, points):
+        """Return the bytes that the training takes; TrainingError if there are not so many."""
+        options = self.options
+        sizes = {z: one.dimension for z, one in zip(self.elements, descriptors, strict=True)}
+        n_splines = splines.n_columns if options.pairs else len(self.elements)
+        stages = memory.estimate(
+            n_splines + sum(points.values()),
+            sum(7 + 3 * len(frame) for frame in self.train),
+            max(map(len, self.train)),
+            {z: (min(counts[z], options.pool), size) for z, size in sizes.items()},
+            {z: (points[z], size) for z, size in sizes.items()},
+            options.folds if options.selection == "cross_validation" else 1 + bool(options.members),
+        )
+        return memory.check(stages, options.memory_limit)
+
+    def _sparse_terms(self, descriptors, counts, points):
+        """Return a `SoapTerm` for each element, with its sparse points and coefficients of zero."""
+        options, terms = self.options, []
+        for z, descriptor in zip(self.elements, descriptors, strict=True):
+            rng = np.random.default_rng((options.seed, z))
+            p = self._pool(z, descriptor, counts[z], rng)
+            with progress_bar(points[z], f"sparse points of {symbol(z)}", options.progress, " points") as bar:
+                x = sparse_points(p, points[z], options.sparse_method, rng, z, bar.update)
+            terms.append(descriptor.term(float(options.zeta), x, np.zeros(len(x))))
+        return terms
+
+    def _pool(self, z, descriptor, count, rng):
+        """Return the power spectra of environments of an element, shape (n, D): all of them, or as many as allowed."""
+        options = self.options
+        blank = descriptor.term(1.0, np.zeros((1, descriptor.dimension)), np.zeros(1))
+        environments = Environments(self.elements, [blank], n_threads=options.n_threads)
+        places = draw_pool([int((frame.numbers == z).sum()) for frame in self.train], options.pool, rng)
+        pool, start = np.empty((min(count, options.pool), descriptor.dimension)), 0
+        with progress_bar(len(pool), f"environments of {symbol(z)}", options.progress, " atoms") as bar:
+            for frame, drawn in zip(self.train, places, strict=True):
+                if len(drawn):
+                    pool[start : start + len(drawn)] = environments.descriptors(frame)[1][drawn]
+                    start += len(drawn)
+                    bar.update(len(drawn))
+        return pool
+
+    def _assemble(self, sets, description, by_kind=False):
+        """Return the factors of each of some sets of (structures, labels), by kind of label."""
+        known = self.known.atom_energies
+        return assemble(self.basis, sets, self.options, description, by_kind, known, self.client)
+
+    def _folds(self):
+        """Return the factors of each part of the training frames, by kind; one part where none will be left out."""
+        options, train, labels = self.options, self.train, self.known.train_labels
+        folds = self._n_folds()
+        self.parts = parts_of(train, folds, bool(options.members) and self.validation is None)
+        sets = [(train[places], [labels[k] for k in places]) for places in self.parts]
+        return self._assemble(sets, "design matrix", by_kind=folds > 1)
+
+    def _n_folds(self):
+        """Return the parts for cross-validation, one without it."""
+        options = self.options
+        cross = options.selection == "cross_validation" and first_guess(options)[1] and len(self.train) > 1
+        return min(options.folds, len(self.train)) if cross else 1
+
+    def _with_uncertainty(self, weights, posterior, chosen, folds):
+        """Return the model with its uncertainty, what the report says of it, and notes."""
+        if not self.options.members:
+            return weights, None, []
+        uncertain = Uncertain(self.basis, self.whitening, self.known, self.train, self.options)
+        if self.validation is not None:
+            source, n_frames = "validation frames", len(self.validation)
+            labels = self.known.labels(self.validation)
+            predictions = uncertain.predictions(posterior, chosen.amplitude, self.validation, labels)
+            calibrations = predictions.calibrations()
+        else:
+            source = "training frames left out of a fit of the same hyperparameters"
+            labels = self.known.train_labels
+            calibrations, n_frames = calibrate(uncertain, chosen, folds, self.parts, self.train, labels)
+        weights, notes = uncertain.complete(weights, posterior, chosen.amplitude, calibrations)
+        return weights, describe(weights, calibrations, n_frames, source), notes
+
+    def _choose(self, folds, factor, n_rows):
+        """Return hyperparameters, the log of trials and the name of the criterion."""
+        options, basis = self.options, self.basis
+        start, free = first_guess(options)
+        criterion = options.selection
+        if criterion == "validation" and self.validation is None:
+            raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
+        if not free:
+            return start, [], "given"
+        if criterion == "cross_validation" and len(folds) > 1:
+            loss = cross_validation_loss(basis, options, folds)
+        elif criterion != "validation":
+            criterion = "likelihood"  # of a single frame no part can be left out
+            loss = likelihood_loss(basis, options, factor, n_rows)
+        else:
+            labels = self.known.labels(self.validation)
+            (factors,) = self._assemble([(self.validation, labels)], "validation rows", by_kind=True)
+            parts = [factors[kind] for kind in KINDS if kind in factors]
+            parts = [(self.whitening.apply_to_rows(part), count) for part, count in parts]
+            loss = validation_loss(basis, options, factor, n_rows, parts)
+        with progress_bar(None, "hyperparameters", options.progress, " trials") as bar:
+            best, log = search(start, free, loss, bar.update)
+        if criterion == "cross_validation" and "amplitude" in free:
+            best = smallest_amplitude(best, loss, log)
+        return best, log, criterion
+
+    def _weights(self, posterior):
+        """Return the `Weights` of a solution."""
+        solution = self.whitening.coefficients(posterior.coefficients)
+        free = solution[: len(self.elements)]
+        if not self.options.energies or all(frame.energy is None for frame in self.train):
+            free = np.zeros(len(free))  # forces say nothing of them
+        terms = self.basis.terms(solution)
+        if self.repulsion is not None:
+            terms.append(self.repulsion)
+        return Weights(
+            elements=np.array(self.elements),
+            terms=tuple(terms),
+            atom_energies=self.known.one_body(free),
+            provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
+        )

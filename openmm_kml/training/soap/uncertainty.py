@@ -1,0 +1,129 @@
+"""Uncertainty of SOAP models: members of all columns together, and the prior that sparse points leave open."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from openmm_kml.training.nbody.solve import solve, triangular_factor
+from openmm_kml.training.soap.prior import jittered_kernel, kernel
+from openmm_kml.training.uncertainty import Predictions, composition_projector, held_out, with_members
+
+MOST_ROWS = 512  # explained rows of a term: each costs as much as a member
+_MOST_FRAMES = 50  # of a fold, that are predicted for the calibration
+_SEED = 95  # of the members
+
+
+def explained_rows(term, variance, jitter):
+    """Return rows U with UᵀU = σ² K_MM⁻¹, leading eigenvectors of K_MM first, `MOST_ROWS` at most.
+
+    With fewer rows than sparse points the explained variance is too small, and what is left open too large.
+
+    Parameters
+    ----------
+    term : SoapTerm
+    variance : float, eV²
+        σ².
+    jitter : float
+        As in `Whitening`.
+    """
+    values, vectors = np.linalg.eigh(jittered_kernel(term, jitter))
+    values, vectors = values[::-1][:MOST_ROWS], vectors[:, ::-1][:, :MOST_ROWS]
+    return np.sqrt(variance / np.maximum(values, np.finfo(float).tiny))[:, None] * vectors.T
+
+
+def unexplained(basis, terms, structure):
+    """Return Σ_i v_i of a structure in eV²: what the sparse points leave open of the prior variance of atoms."""
+    total = 0.0
+    for number, term in enumerate(terms):
+        p = basis.descriptors(structure, number)
+        explained = np.sum((kernel(p, term.sparse_points, term.zeta) @ term.explained.T) ** 2, axis=1)
+        own = np.einsum("id,id->i", p, p) ** term.zeta
+        total += float(np.maximum(0.0, term.prior_variance * own - explained).sum())
+    return total
+
+
+class Uncertain:
+    """Makes the uncertainty of one training.
+
+    Parameters
+    ----------
+    basis : SoapBasis
+    whitening : Whitening
+    known : KnownPart
+    train : StructureSet
+    options : SoapOptions
+    """
+
+    def __init__(self, basis, whitening, known, train, options):
+        self.basis, self.whitening, self.known, self.options = basis, whitening, known, options
+        self.energies = options.energies and any(frame.energy is not None for frame in train)
+        self.projector = composition_projector(train, basis.elements, known.atom_energies)
+
+    def members(self, posterior):
+        """Return deviations of all columns, shape (S, n_columns)."""
+        samples = posterior.samples(self.options.members, np.random.default_rng(_SEED))
+        members = np.stack([self.whitening.coefficients(sample) for sample in samples])
+        n = len(self.basis.elements)
+        members[:, :n] = members[:, :n] @ self.projector if self.energies else 0.0
+        return members
+
+    def predictions(self, posterior, amplitude, frames, labels):
+        """Return the `Predictions` of frames that a posterior has not seen."""
+        basis, members = self.basis, self.members(posterior)
+        terms = self.open_terms([part.term for part in basis.parts], posterior, amplitude)
+        coefficients = self.whitening.coefficients(posterior.coefficients)
+        fixed = np.flatnonzero(np.isin(basis.elements, list(self.known.atom_energies)))
+        predictions = Predictions()
+        for frame, label in zip(frames, labels, strict=True):
+            rows = basis.rows(frame)
+            rows.energy[fixed] = 0.0
+            predictions.add(rows, label, coefficients, members, unexplained(basis, terms, frame))
+        return predictions
+
+    def open_terms(self, terms, posterior, amplitude):
+        """Return SOAP terms with what their sparse points explain of the prior."""
+        variance = (amplitude * posterior.scale) ** 2
+        return [
+            replace(term, prior_variance=variance, explained=explained_rows(term, variance, self.options.jitter))
+            for term in terms
+        ]
+
+    def complete(self, weights, posterior, amplitude, calibrations):
+        """Return the model with its uncertainty, and notes."""
+        members = self.members(posterior)
+        n = len(self.basis.elements)
+        terms = [self.basis.terms(member) for member in members]
+        weights, notes = with_members(weights, terms, members[:, :n], calibrations)
+        opened = iter(self.open_terms([t for t in weights.terms if t.kind == "soap"], posterior, amplitude))
+        terms = tuple(next(opened) if term.kind == "soap" else term for term in weights.terms)
+        return replace(weights, terms=terms), notes
+
+
+def parts_of(train, folds, calibrating):
+    """Return how the training frames are parted: a list of places, of which the last is left out for the calibration.
+
+    Parameters
+    ----------
+    train : StructureSet
+    folds : int
+        Parts for cross-validation, of which one serves for the calibration, too; one part without.
+    calibrating : bool
+        Whether the calibration needs a part of its own.
+    """
+    everything = np.arange(len(train))
+    if folds > 1:
+        return [everything[k::folds] for k in range(folds)]
+    left = held_out(train) if calibrating else np.array([], int)
+    return [np.setdiff1d(everything, left), left] if len(left) else [everything]
+
+
+def calibrate(uncertain, chosen, folds, parts, train, labels):
+    """Return the calibrations on the last part of the training frames, by a fit to the others, and its size."""
+    rest = [factor for fold in folds[:-1] for factor, _ in fold.values()]
+    if not rest:
+        return Predictions().calibrations(), 0
+    n_rows = sum(count for fold in folds[:-1] for _, count in fold.values())
+    posterior = solve(triangular_factor(np.concatenate(rest)), n_rows, chosen.prior(uncertain.basis, uncertain.options))
+    places = parts[-1][:_MOST_FRAMES]
+    predictions = uncertain.predictions(posterior, chosen.amplitude, train[places], [labels[k] for k in places])
+    return predictions.calibrations(), len(places)

@@ -1,0 +1,203 @@
+"""Uncertainty of models that are linear in coefficients: members from a posterior, calibration on frames left out."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from openmm_kml.calibration import LEAST_ERRORS, Calibration, fit_scale
+from openmm_kml.uncertainty import Uncertainty
+
+_LEAST_FRAMES = 10  # left out, where a third of the frames are so many
+_TENTH = 10
+_LEAST_MOVING = 3
+
+
+def held_out(structures, seed=0):
+    """Return the places of frames to calibrate on: a tenth, ten at least where there are three times as many.
+
+    Frames of one atom stay, and no element or group of frames leaves altogether.
+
+    Parameters
+    ----------
+    structures : StructureSet
+    seed : int
+
+    Returns
+    -------
+    ndarray of int
+        Sorted; empty for fewer than three frames.
+    """
+    wanted = max(len(structures) // _TENTH, min(_LEAST_FRAMES, len(structures) // 3))
+    kinds = [{*(int(z) for z in np.unique(frame.numbers)), ("group", frame.group)} for frame in structures]
+    several = [len(frame) > 1 for frame in structures]
+    left = {}
+    for kind in (kind for one in kinds for kind in one):
+        left[kind] = left.get(kind, 0) + 1
+    chosen = []
+    for place in np.random.default_rng((seed, 68)).permutation(len(structures)):
+        if len(chosen) == wanted:
+            break
+        if several[place] and all(left[kind] > 1 for kind in kinds[place]):
+            chosen.append(int(place))
+            for kind in kinds[place]:
+                left[kind] -= 1
+    return np.array(sorted(chosen), dtype=int)
+
+
+def folds_of(structures, count, seed=0):
+    """Return parts of the frames that are left out in turn, and the places of those that always stay.
+
+    Groups of frames are spread over all parts. Frames of one atom, and the only frame of an element, always stay.
+
+    Parameters
+    ----------
+    structures : StructureSet
+    count : int
+    seed : int
+
+    Returns
+    -------
+    parts : list of ndarray of int
+        Fewer for few frames, none for fewer than three.
+    staying : ndarray of int
+    """
+    frames = list(structures)
+    elements, times = np.unique(np.concatenate([np.unique(frame.numbers) for frame in frames]), return_counts=True)
+    single = set(elements[times == 1].tolist())
+    moving = [k for k, frame in enumerate(frames) if len(frame) > 1 and not single.intersection(frame.numbers.tolist())]
+    everything = np.arange(len(frames))
+    if len(moving) < _LEAST_MOVING:
+        return [], everything
+    shuffled = np.random.default_rng((seed, 68)).permutation(moving)
+    shuffled = sorted(shuffled.tolist(), key=lambda k: frames[k].group or "")
+    count = min(count, len(moving))
+    return [np.sort(shuffled[k::count]) for k in range(count)], np.setdiff1d(everything, moving)
+
+
+def composition_projector(structures, elements, known=()):
+    """Return the projector (n_elements, n_elements) on one-body energies that the compositions of the frames tell.
+
+    Of water alone, energies of oxygen and hydrogen are told in one combination; in all others they are arbitrary, and
+    so would be their deviations. Elements whose energies are known beforehand take no part.
+    """
+    counts = np.unique([[(frame.numbers == z).sum() / len(frame) for z in elements] for frame in structures], axis=0)
+    counts[:, np.isin(elements, list(known))] = 0.0
+    _, values, vectors = np.linalg.svd(counts, full_matrices=False)
+    kept = vectors[values > 1e-8]
+    return kept.T @ kept
+
+
+@dataclass
+class Predictions:
+    """Errors of a model on frames that it was not trained on, and their raw variances."""
+
+    energy: list = field(default_factory=list)  # (error, variance, atoms)
+    forces: list = field(default_factory=list)  # (errors, variances) of a frame
+
+    def add(self, rows, labels, coefficients, members, unexplained=0.0):
+        """Add a frame.
+
+        Parameters
+        ----------
+        rows : Rows
+        labels : Labels
+        coefficients : ndarray of shape (n_columns,)
+        members : ndarray of shape (S, n_columns)
+        unexplained : float, eV²
+            Variance of the energy that members do not hold.
+        """
+        if labels.energy is not None:
+            variance = float(np.sum((members @ rows.energy) ** 2)) + unexplained
+            self.energy.append((rows.energy @ coefficients - labels.energy, variance, len(rows.forces) // 3))
+        if labels.forces is not None:
+            errors = rows.forces @ coefficients - labels.forces.ravel()
+            self.forces.append((errors, np.sum((rows.forces @ members.T) ** 2, axis=1)))
+
+    def add_energies(self, rows, labels, coefficients, members, sizes):
+        """Add the energies of frames.
+
+        Parameters
+        ----------
+        rows : list of ndarray of shape (n_columns,)
+        labels : list of Labels
+        coefficients, members
+            As in `add`.
+        sizes : list of int
+            Atoms.
+        """
+        for row, label, size in zip(rows, labels, sizes, strict=True):
+            if label.energy is not None:
+                variance = float(np.sum((members @ row) ** 2))
+                self.energy.append((row @ coefficients - label.energy, variance, size))
+
+    def calibrations(self):
+        """Return the `Calibration` of energies and of forces."""
+        energy = forces = Calibration()
+        if self.forces:
+            forces = fit_scale(*(np.concatenate(part) for part in zip(*self.forces, strict=True)))
+        if self.energy:
+            near = forces.scale if forces.n_errors else None
+            energy = fit_scale(*zip(*self.energy, strict=True), near=near)
+        return energy, forces
+
+
+def calibrated(energy, forces, **fields):
+    """Return the `Uncertainty` of two calibrations, and notes on what could not be calibrated.
+
+    Atoms take what energies have, so that the variance of a sum of independent atoms is that of their energy. Where
+    there were too few energies, their scale is that of forces, both being functions of the same posterior.
+    """
+    notes = []
+    if forces.n_errors == 0 and energy.n_errors == 0:
+        notes.append("the uncertainty is not calibrated: no frames were left out; give validation frames")
+    elif energy.n_errors == 0:
+        notes.append(
+            f"the uncertainty of energies has the scale of that of forces: fewer than {LEAST_ERRORS} frames with "
+            "energies were left out"
+        )
+        energy = Calibration(forces.scale)
+    elif forces.n_errors == 0:
+        forces = Calibration(energy.scale)
+    uncertainty = Uncertainty(
+        energy_scale=energy.scale,
+        energy_floor=energy.floor,
+        atom_scale=energy.scale,
+        atom_floor=energy.floor,
+        force_scale=forces.scale,
+        force_floor=forces.floor,
+        **fields,
+    )
+    return uncertainty, notes
+
+
+def with_members(weights, member_terms, atom_energies, calibrations):
+    """Return a local model with deviations and calibration, and notes.
+
+    Parameters
+    ----------
+    weights : Weights
+    member_terms : list of tuple
+        For each member its linear terms, in the order of those of the model, whose coefficients are the deviations.
+    atom_energies : ndarray of shape (S, n_elements)
+    calibrations : tuple of Calibration
+        Of energies and forces.
+    """
+    deviations = [np.stack([one.coefficients for one in column]) for column in zip(*member_terms, strict=True)]
+    rest = iter(deviations)
+    terms = tuple(term if term.kind == "repulsion" else replace(term, deviations=next(rest)) for term in weights.terms)
+    uncertainty, notes = calibrated(*calibrations, members=len(member_terms), atom_energies=atom_energies)
+    return replace(weights, terms=terms, uncertainty=uncertainty), notes
+
+
+def describe(weights, calibrations, n_frames, source):
+    """Return what a report says of the uncertainty, None without."""
+    uncertainty = weights.uncertainty
+    if uncertainty is None:
+        return None
+    names = ("members", "energy_scale", "energy_floor", "atom_scale", "atom_floor", "force_scale", "force_floor")
+    return {name: getattr(uncertainty, name) for name in names} | {
+        "calibrated_on": source,
+        "n_frames": int(n_frames),
+        "n_energies": calibrations[0].n_errors,
+        "n_force_components": calibrations[1].n_errors,
+    }

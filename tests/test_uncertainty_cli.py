@@ -1,0 +1,94 @@
+"""``kml test --uncertainty``, its picture, and what ``kml info`` and ``kml train`` say of the uncertainty."""
+
+import json
+
+import models
+import numpy as np
+import pytest
+from ase.io import write
+from datasets import write_xyz
+from nbody_cases import frames, labeled
+from test_nbody_structures import as_atoms
+from test_uncertainty_training import TRUTH
+
+from openmm_kml import weights as wf
+from openmm_kml.cli.entry import main
+from openmm_kml.cli.uncertainty_report import by_group, measures
+from openmm_kml.plots_uncertainty import coverage_curve
+from openmm_kml.structures import MoleculeSet
+
+FAST = ["--cutoff2", "4.4", "--cutoff3", "3.0", "--spacing2", "0.5", "--spacing3", "0.5", "--threads", "1", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A directory with data of silica and a model of them."""
+    directory = tmp_path_factory.mktemp("uncertainty")
+    named = []
+    for k, frame in enumerate(labeled(frames(1, 24, (8, 8, 14, 8, 8, 14)), TRUTH)):
+        named.append(as_atoms(frame))
+        named[-1].info["config_type"] = "melt" if k % 2 else "solid"
+    write(directory / "data.xyz", named, format="extxyz")
+    arguments = ["train", "nbody", str(directory / "data.xyz"), "-o", str(directory / "model.safetensors")]
+    assert main([*arguments, "--n-test", "8", "--members", "4", *FAST]) == 0
+    return directory
+
+
+def test_test_holds_deviations_against_errors(trained, tmp_path, capsys):
+    model, data = str(trained / "model.safetensors"), str(trained / "data.xyz")
+    report, picture = tmp_path / "report.json", tmp_path / "reliability.png"
+    arguments = ["test", model, data, "--held-out", "--uncertainty", "--json", str(report), "--plot", str(picture)]
+    assert main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "uncertainty of force components" in output
+    assert "rank corr." in output
+    said = json.loads(report.read_text())["uncertainty"]
+    assert said["energy_per_atom"]["n"] == 8
+    assert said["forces"]["n"] == 8 * 18
+    assert 0.3 < said["forces"]["coverage_95"] <= 1.0
+    assert set(said["groups"]) == {"melt", "solid"}
+    assert sum(part["forces"]["n"] for part in said["groups"].values()) == 8 * 18
+    assert picture.stat().st_size > 1000
+
+
+def test_info_says_what_the_uncertainty_is_made_of(trained, capsys):
+    assert main(["info", str(trained / "model.safetensors")]) == 0
+    assert "4 members; energies" in capsys.readouterr().out
+
+
+def test_a_model_without_uncertainty_is_refused(trained, tmp_path, capsys):
+    data, model = str(trained / "data.xyz"), str(tmp_path / "plain.safetensors")
+    assert main(["train", "nbody", data, "-o", model, "--n-train", "6", "--no-uncertainty", *FAST]) == 0
+    assert wf.load(model).uncertainty is None
+    assert main(["test", model, data, "--uncertainty"]) != 0
+    assert "no uncertainty" in capsys.readouterr().err
+    assert main(["info", model]) == 0
+    assert "uncertainty     none" in capsys.readouterr().out
+    assert main(["train", "nbody", data, "-o", model, "--no-uncertainty", "--members", "3", *FAST]) != 0
+
+
+def test_molecules_are_tested_too(tmp_path, capsys):
+    weights = models.UNCERTAIN_MODELS["water, exchange"]
+    wf.save(weights, tmp_path / "water.safetensors")
+    rng = np.random.default_rng(0)
+    positions = models.model_positions(weights, 12)
+    data = MoleculeSet(weights.species, positions, rng.normal(size=12), rng.normal(size=positions.shape), "water")
+    write_xyz(tmp_path / "water.xyz", data)
+    arguments = ["test", str(tmp_path / "water.safetensors"), str(tmp_path / "water.xyz"), "--uncertainty"]
+    assert main([*arguments, "--json", str(tmp_path / "report.json")]) == 0
+    said = json.loads((tmp_path / "report.json").read_text())["uncertainty"]
+    assert said["forces"]["n"] == 12 * 9
+    assert said["energy_per_atom"]["n"] == 12
+    assert main(["info", str(tmp_path / "water.safetensors")]) == 0
+    assert "1 rows; energies 1.3 times" in capsys.readouterr().out
+
+
+def test_curves_and_groups_by_hand():
+    rng = np.random.default_rng(3)
+    errors = rng.normal(size=20_000)
+    levels, shares = coverage_curve(errors, np.ones(20_000))
+    np.testing.assert_allclose(shares, levels, atol=0.015)
+    one, other = ({"forces": (factor * errors, np.ones(20_000))} for factor in (1.0, 2.0))
+    groups = by_group([one, other], ["a", "b"])
+    assert np.isclose(groups["b"]["forces"]["ratio"], 2 * groups["a"]["forces"]["ratio"])
+    assert np.isclose(measures([one, other])["forces"]["rmse"], np.sqrt(2.5) * groups["a"]["forces"]["rmse"])

@@ -1,0 +1,102 @@
+"""Uncertainty of trained SOAP models and of models of one molecule against dense Gaussian processes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from datasets import water_set
+from soap_cases import options, silicon
+
+from openmm_kml import weights as wf
+from openmm_kml.reference import evaluate_structure
+from openmm_kml.reference_uncertainty import member, raw_gdml, raw_local
+from openmm_kml.training import GDMLOptions, fit_gdml
+from openmm_kml.training.gdml_uncertainty import Explained, choose_sizes
+from openmm_kml.training.soap import fit_soap
+from openmm_kml.training.soap.uncertainty import unexplained
+
+
+@pytest.fixture(scope="module")
+def soap():
+    structures, _ = silicon(count=10)
+    return structures, fit_soap(structures, options=options(members=3))
+
+
+def test_a_soap_model_holds_members_and_what_its_points_explain(soap):
+    structures, fit = soap
+    weights = fit.weights
+    assert wf.from_bytes(wf.to_bytes(weights)).uncertainty.members == 3
+    assert fit.report["uncertainty"]["n_frames"] > 0
+    frame = structures.frames[0]
+    where = frame.positions, frame.numbers, frame.cell, frame.pbc
+    raw = raw_local(weights, *where)
+    energies = [evaluate_structure(member(weights, s), *where)[0] for s in range(3)]
+    terms = [term for term in weights.terms if term.kind == "soap"]
+    left_open = unexplained(fit.basis, terms, frame)
+    assert left_open > 0
+    assert np.isclose(raw.energy, np.sum(np.square(energies)) + left_open, rtol=1e-8)
+
+
+def test_rows_of_soap_are_the_inverse_covariance(soap):
+    _, fit = soap
+    term = next(term for term in fit.weights.terms if term.kind == "soap")
+    K = (term.sparse_points @ term.sparse_points.T) ** term.zeta
+    explained = np.sum((K @ term.explained.T) ** 2, axis=1)  # at the sparse points all is explained
+    np.testing.assert_allclose(explained, term.prior_variance * np.diag(K), rtol=1e-6)
+
+
+def test_no_members_no_uncertainty():
+    structures, _ = silicon(count=4)
+    fit = fit_soap(structures, options=options(members=0, n_sparse=6))
+    assert fit.weights.uncertainty is None
+    assert all(term.explained is None for term in fit.weights.terms if term.kind == "soap")
+
+
+@pytest.fixture(scope="module", params=["energies and forces", "forces alone"])
+def water(request):
+    chosen = {"kernel": "matern52", "power": 1.0, "length_scale": 3.0, "regularization": 1e-4, "symmetries": False}
+    chosen |= {"energies": request.param == "energies and forces", "progress": False, "n_threads": 1}
+    return fit_gdml(water_set(12, 1), water_set(20, 2), GDMLOptions(uncertainty_rank="all", **chosen))
+
+
+def test_all_rows_of_a_molecule_are_exact(water):
+    report = water.report["uncertainty"]
+    assert report["exact"]
+    assert report["std_over_all_rows"]["median"] == pytest.approx(1.0, rel=1e-3)
+    explained = Explained(water.model, np.arange(12), 10**6)
+    test = water_set(4, 3).positions
+    few, full = explained.variances(test)
+    np.testing.assert_allclose(few, full, rtol=1e-4)
+    forces, _ = explained.variances(test, forces=True)
+    for k, positions in enumerate(test):
+        raw = raw_gdml(water.weights, positions)
+        assert np.isclose(raw.energy, full[k], rtol=1e-4)
+        np.testing.assert_allclose(raw.forces.ravel(), forces.reshape(4, -1)[k], rtol=1e-4)
+
+
+def test_fewer_rows_leave_more_open(water):
+    test = water_set(5, 4).positions
+    exact = Explained(water.model, np.arange(12), 10**6).variances(test)[0]
+    for n_rows in (60, 20, 5):
+        fewer = Explained(water.model, np.arange(12), n_rows).variances(test)[0]
+        assert (fewer >= exact * (1 - 1e-6)).all()
+        exact = fewer
+
+
+def test_the_first_points_are_those_of_the_rows(water):
+    part = Explained(water.model, np.array([1, 5, 9]), 12).term()
+    whole = replace(water.weights, terms=(part, *water.weights.terms[1:]), uncertainty=wf.Uncertainty(0))
+    read = wf.from_bytes(wf.to_bytes(whole))
+    assert read.terms[0].explained_descriptor_coefficients.shape[:2] == (12, 3)
+    np.testing.assert_array_equal(part.training_descriptors[:3], water.model.geometry.x[[1, 5, 9]])
+    test = water_set(1, 6).positions[0]
+    expected = Explained(water.model, np.array([1, 5, 9]), 12).variances(test[None])[0][0]
+    assert np.isclose(raw_gdml(read, test).energy, expected, rtol=1e-6)
+
+
+def test_sizes_fill_the_file():
+    assert choose_sizes(10, 9, "all") == (10, 280)
+    points, rows = choose_sizes(1000, 9)
+    assert 9e6 < 8 * points * rows * 37 < 11e6
+    assert choose_sizes(1000, 9, 100) == (11, 100)
+    assert choose_sizes(3, 9, 10_000) == (3, 84)
