@@ -10,7 +10,7 @@ from openmm_kml.structures.extended_xyz import frame_text
 
 ACTIONS = ("stop", "flag")  # of a guard
 AUTO = "auto"
-AUTO_FACTOR = 2.0  # times what is usual; what that stops, and what it lets pass: docs/guard.md
+AUTO_FACTOR = 3.0  # times what is usual; what that stops, and what it lets pass: docs/guard.md
 MOST_FRAMES = 20  # that what is usual is taken from
 
 

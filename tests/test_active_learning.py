@@ -173,6 +173,14 @@ def test_a_target_that_is_reached_ends_it(tmp_path):
     assert summary.rounds == 0
 
 
+def test_without_uncertainty_a_frame_of_each_run_is_drawn(tmp_path):
+    summary = quiet(tmp_path / "run", settings=replace(SETTINGS, uncertainty="none", budget=10), start=[water()])
+    assert summary.calls == 10
+    picks = [pick for known in read_state(tmp_path / "run")["rounds"] for pick in known["picks"]]
+    assert len(picks) == 4
+    assert all(0 < pick["uncertainty"] < 1 for pick in picks)
+
+
 def test_periodic_structures_learn_with_their_virials(tmp_path):
     argon = spread_frames(0, 3, (18,) * 8, least=3.3, cell=np.diag([8.0, 8.2, 8.1]))
     calculator = LennardJones(sigma=3.0, epsilon=0.02, rc=6.0, smooth=True)
@@ -545,7 +553,7 @@ def test_an_incomplete_command_is_refused(capsys, words, text):
         ({"budget": 0}, "budget must be at least 1"),
         ({"every": 1}, "every must be at least 2"),
         ({"quantile": 1.5}, "quantile must be above 0 and at most 1"),
-        ({"uncertainty": "guess"}, "uncertainty must be one of auto, model, committee"),
+        ({"uncertainty": "guess"}, "uncertainty must be one of auto, model, committee, none"),
         ({"margin": 0.5}, "margin must be at least 1"),
         ({"timestep": 50.0}, "at most 10"),
         ({"target": float("nan")}, "target must be a finite number"),

@@ -61,6 +61,14 @@ def test_a_large_model_is_shared_by_processors_and_threads(tmp_path):
         check(Result(tmp_path, lammps(tmp_path, deck + OUTPUT, ranks, threads), rotation), positions, weights)
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_repulsion_counts_once(ranks, tmp_path):
+    weights = MODELS["ethanol-repulsion"]
+    positions = model_positions(weights)[0]
+    deck, rotation = start(tmp_path, positions, weights=weights)
+    check(Result(tmp_path, lammps(tmp_path, deck + OUTPUT, ranks), rotation), positions, weights)
+
+
 def test_fix_modify_takes_energy_and_virial_out(tmp_path):
     positions = model_positions(WEIGHTS)[0]
     deck, rotation = start(tmp_path, positions)

@@ -35,8 +35,9 @@ long scratch(const SoapTables& tables, long n_centers, long n_neighbors) {
     for (int l = 0; l < tables.n_angular; ++l)
         widest = tables.rank[l] > widest ? tables.rank[l] : widest;
     return hoods + lanes * (tables.n_channels * tables.n_coefficients + group) + soap_group * tables.n_columns +
-           (lanes + soap_group) * tables.block_rows + soap_group * (tables.members.n_sums + tables.block_rows) +
-           chunk_memory_size(tables) + rows + widest * widest * tables.n_channels * 3 * 8 + 1024;
+           (lanes + soap_group) * tables.block_rows + (lanes + soap_group) * tables.members.n_sums +
+           soap_group * tables.block_rows + chunk_memory_size(tables) + rows +
+           widest * widest * tables.n_channels * 3 * 8 + 1024;
 }
 
 /** Divide n centers into groups of even numbers of vectors. */
@@ -78,16 +79,22 @@ void forward(const SoapTables& tables, SoapCenter* centers, int n, Block& block,
 
 /** Energies and slopes of all groups, of the term or of a sum of its members. */
 void evaluate_groups(const SoapTables& tables, Block& block, Arena& arena, const SoapMemberCall* call) {
-    double* sums = call ? arena.doubles(tables.members.n_sums * soap_group) : nullptr;
-    if (call && call->weights) {
-        double* coefficients = arena.doubles(tables.block_rows * soap_group);
+    if (!call)
+        return kernel(tables, block.groups, block.n_groups, block.values);
+    const Group& last = block.groups[block.n_groups - 1];
+    double* sums = arena.doubles(tables.members.n_sums * (last.first + last.lanes));
+    double* rows = arena.doubles(tables.block_rows * soap_group);
+    if (call->weights) {
         for (int g = 0; g < block.n_groups; ++g)
-            combine_members(tables, block.groups[g], block.values, sums, coefficients, *call);
+            combine_members(tables, block.groups[g], block.values, sums, rows, *call);
         return;
     }
-    kernel(tables, block.groups, block.n_groups, block.values);
-    if (call)
-        evaluate_members(tables, block.groups, block.n_groups, block.values, sums, *call);
+    const KernelSums out = {rows, sums};
+    const bool sum = tables.form == SoapForm::sum;
+    kernel(tables, block.groups, block.n_groups, block.values, sum ? &out : nullptr);
+    for (int g = 0; g < block.n_groups && !sum; ++g)
+        member_sums(tables, block.groups[g], block.values, sums + block.groups[g].first * tables.members.n_sums);
+    evaluate_members(tables, block.groups, block.n_groups, sums, *call);
 }
 
 void evaluate(const SoapTables& tables, SoapCenter* centers, int n, double* scratch, const SoapMemberCall* call) {

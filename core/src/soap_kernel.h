@@ -187,8 +187,21 @@ void polynomial(const SoapTables& tables, Group* groups, int n_groups) {
         }
 }
 
-/** Energies of some groups and dE/dp in their slopes; `values` has room for block_rows sparse points of each group. */
-void kernel(const SoapTables& tables, Group* groups, int n_groups, double* values) {
+/** What else is made of the kernel values of a form that sums over sparse points; see soap_members.h. */
+struct KernelSums {
+    double* powers; // (block_rows, soap_group)
+    double* sums;   // (n_sums, G) of each group, one after the other
+};
+void add_kernel_sums(const SoapTables& tables, const Group& group, long first, long rows, const double* products,
+                     const KernelSums& out);
+
+/**
+ * Energies of some groups and dE/dp in their slopes.
+ *
+ * @param values  has room for block_rows sparse points of each group
+ * @param out     NULL, or for a form that sums over sparse points what its members need
+ */
+void kernel(const SoapTables& tables, Group* groups, int n_groups, double* values, const KernelSums* out = nullptr) {
     if (tables.form != SoapForm::sum)
         return polynomial(tables, groups, n_groups);
     const long D = tables.dimension;
@@ -203,6 +216,8 @@ void kernel(const SoapTables& tables, Group* groups, int n_groups, double* value
             for (int g = 0; g < n_groups; ++g)
                 multiply(groups[g].lanes, D, D - d < together ? D - d : together, panels, x + d * soap_panel,
                          groups[g].spectrum + d * groups[g].lanes, d == 0, values + g * room);
+        for (int g = 0; g < n_groups && out; ++g)
+            add_kernel_sums(tables, groups[g], first, rows, values + g * room, *out);
         for (int g = 0; g < n_groups; ++g)
             weigh_rows(tables, groups[g], first, rows, values + g * room);
         for (long d = 0; d < D; d += together)

@@ -37,22 +37,32 @@ void point_products(const SoapTables& tables, const Group& group, long first, lo
                  d == 0, values);
 }
 
+/** Add some sparse points' share of the energies of all members and of the explained ones, from p·x_s. */
+void add_kernel_sums(const SoapTables& tables, const Group& group, long first, long rows, const double* products,
+                     const KernelSums& out) {
+    const SoapMembers& members = tables.members;
+    const long G = group.lanes;
+    for (long s = 0; s < rows; ++s)
+        for (int at = 0; at < G; at += W) {
+            R base = load<W>(products + s * G + at);
+            if (members.offsets)
+                base += members.offsets[first + s];
+            store<W>(out.powers + s * G + at, lower_of(tables, base) * base);
+        }
+    contract(group.lanes, members.n_sums, members.n_sums, rows / soap_panel,
+             members.deviations + first * members.n_sums, out.powers, first == 0,
+             out.sums + group.first * members.n_sums);
+}
+
 /** sums (n_sums, G): energies of all members, then explained energies, for one group. */
 void member_sums(const SoapTables& tables, const Group& group, double* values, double* sums) {
     const SoapMembers& members = tables.members;
-    const long G = group.lanes;
+    // As if it were the first group; the products may be overwritten by their powers.
+    const KernelSums out = {values, sums - group.first * members.n_sums};
     for (long first = 0; first < members.n_rows; first += tables.block_rows) {
         const long rows = members.n_rows - first < tables.block_rows ? members.n_rows - first : tables.block_rows;
         point_products(tables, group, first, rows, values);
-        for (long s = 0; s < rows; ++s)
-            for (int at = 0; at < G; at += W) {
-                R base = load<W>(values + s * G + at);
-                if (members.offsets)
-                    base += members.offsets[first + s];
-                store<W>(values + s * G + at, lower_of(tables, base) * base);
-            }
-        contract(group.lanes, members.n_sums, members.n_sums, rows / soap_panel,
-                 members.deviations + first * members.n_sums, values, first == 0, sums);
+        add_kernel_sums(tables, group, first, rows, values, out);
     }
 }
 
@@ -79,13 +89,13 @@ R unexplained(const SoapTables& tables, const Group& group, const double* sums, 
     return left;
 }
 
-/** Energies of the members (n, width) and variances that are left, of all groups. */
-void evaluate_members(const SoapTables& tables, const Group* groups, int n_groups, double* values, double* sums,
+/** Energies of the members (n, width) and variances that are left, from the sums of all groups. */
+void evaluate_members(const SoapTables& tables, const Group* groups, int n_groups, const double* all_sums,
                       const SoapMemberCall& call) {
     const SoapMembers& members = tables.members;
     for (int g = 0; g < n_groups; ++g) {
         const Group& group = groups[g];
-        member_sums(tables, group, values, sums);
+        const double* sums = all_sums + group.first * members.n_sums;
         for (int at = 0; at < group.lanes; at += W) {
             R left = {};
             if (members.prior_variance > 0)

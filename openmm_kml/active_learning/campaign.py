@@ -20,7 +20,7 @@ from openmm_kml.weights import write_atomically
 
 IDLE_ROUNDS = 5  # rounds without a new frame, after which nothing is expected of another
 _FACTORS = (0.01, 10.0)
-_LOWER, _RAISE = 0.6, 1.3
+_LOWER, _RAISE = 0.6, 2.0
 _SOON = 0.25  # of the steps: where most runs are stopped sooner, frames are too much alike
 
 
@@ -209,15 +209,13 @@ class Campaign:
     def _explore(self, now):
         """Run all walkers of a round, label what they found, and write the state."""
         number, threshold = now.number, self.factor * now.base
-        bound = self.settings.margin * threshold
+        bound = self.settings.margin * threshold or np.inf
         self.journal.write(
             "exploring",
-            f"round {number}: exploring; a frame is worth a label above {threshold:.3g} {now.uncertainty.unit} "
-            f"(deviation of the {now.uncertainty.what}, {self.factor:.2g} times that of labeled frames that no "
-            f"training saw), and a run is stopped above {bound:.3g}",
+            f"round {number}: exploring; {self._rule(now, threshold, bound)}",
             round=number,
             threshold=threshold,
-            bound=bound,
+            bound=bound if np.isfinite(bound) else None,
         )
         molecule = self.start[0] if self.recipe.molecule else None
         explorer = Explorer(now.potential, now.uncertainty, threshold, bound, self.settings, molecule)
@@ -239,6 +237,16 @@ class Campaign:
         picks = self._label_picks(now, walks)
         self.rounds.append(now.record() | {"threshold": threshold, "picks": picks, "next_factor": self._adapted(walks)})
         self.save()
+
+    def _rule(self, now, threshold, bound):
+        """Return in words what is labeled."""
+        if not np.isfinite(bound):
+            return "a random frame of each run is labeled"
+        return (
+            f"a frame is worth a label above {threshold:.3g} {now.uncertainty.unit} (deviation of the "
+            f"{now.uncertainty.what}, {self.factor:.2g} times that of labeled frames that no training saw), and a run "
+            f"is stopped above {bound:.3g}"
+        )
 
     def walkers(self):
         """Return the temperature of each run of a round."""

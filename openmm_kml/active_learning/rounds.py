@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from openmm_kml.active_learning.uncertainty import (
+    Blind,
     Committee,
     ModelUncertainty,
     check_uncertainty,
@@ -70,6 +71,8 @@ class Round:
     @cached_property
     def base(self):
         """A high quantile of the uncertainties of the labeled frames that no training saw."""
+        if isinstance(self.uncertainty, Blind):
+            return 0.0
         values = [score(self.uncertainty, frame) for frame in self._held]
         values = [value for value in values if np.isfinite(value)]
         base = np.quantile(values, self._campaign.settings.quantile) if values else 0.0
@@ -100,14 +103,14 @@ class Round:
         fresh = before is None or before["hyperparameters"] is None or len(train) >= GROWTH * before["on"]
         wanted = campaign.settings.uncertainty
         kept = None if fresh else before["hyperparameters"]
-        weights, found = campaign.recipe.fit(train, held, kept, members=wanted != "committee")
+        weights, found = campaign.recipe.fit(train, held, kept, members=wanted in ("auto", "model"))
         record = {"round": self.number, "reference_calls": campaign.calls}
         weights = dataclasses.replace(weights, provenance={**weights.provenance, "active_learning": record})
         self._write("model", weights)
         potential = KernelPotential.load(self.directory / "model.safetensors")
         if wanted == "model":
             check_uncertainty(potential)
-        committee = wanted == "committee" or not has_uncertainty(potential)
+        committee = wanted == "committee" or (wanted == "auto" and not has_uncertainty(potential))
         if committee:
             for member, part in enumerate(committee_parts(train), 1):
                 self._write(f"member-{member}", campaign.recipe.fit(part, held, found, members=False)[0])
@@ -115,6 +118,8 @@ class Round:
         return {"hyperparameters": found, "on": on, "committee": committee}
 
     def _uncertainty(self):
+        if self._campaign.settings.uncertainty == "none":
+            return Blind()
         if not self.chosen["committee"]:
             return ModelUncertainty(self.potential)
         return Committee([KernelPotential.load(path) for path in sorted(self.directory.glob("member-*.safetensors"))])

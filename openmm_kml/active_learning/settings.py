@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
-UNCERTAINTIES = ("auto", "model", "committee")
+UNCERTAINTIES = ("auto", "model", "committee", "none")
 _INTERVAL = 20  # steps between two looks
 _POSITIVE = ("timestep", "friction", "factor", "margin", "max_force", "rattle", "target")
 _COUNTS = ("budget", "walkers", "steps", "interval", "initial", "every")
@@ -33,7 +33,7 @@ class Settings:
         Mean absolute error of force components on the labeled frames that no training sees; learning ends below it.
     uncertainty : str
         ``model``: of the model's own posterior; ``committee``: of models trained on parts of the frames; ``auto``: the
-        first where the models have it.
+        first where the models have it; ``none``: a random frame of each run is labeled, and only the guard stops it.
     quantile, factor : float
         The most uncertain frame of a run is worth a label when it is above `factor` times this quantile of the
         uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins.

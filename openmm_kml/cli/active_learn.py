@@ -66,8 +66,9 @@ def add_parser(subparsers):
     group = parser.add_argument_group("what is labeled")
     group.add_argument(
         "--uncertainty",
-        choices=("auto", "model", "committee"),
-        help="of the model's posterior, or of three models trained on parts (default: the first where there is one)",
+        choices=("auto", "model", "committee", "none"),
+        help="of the model's posterior, or of three models trained on parts (default: the first where there is one); "
+        "none: random frames, for comparison",
     )
     group.add_argument("--quantile", type=positive_float, metavar="Q", help="of labeled frames kept apart (0.9)")
     group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (0.5)")

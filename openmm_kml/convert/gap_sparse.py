@@ -46,7 +46,7 @@ def read_sparse_file(xml_path, name, shape, md5=""):
     if md5.strip() and md5.strip().lower() != digest.hexdigest():
         raise DataError(
             f"{path} has the md5 sum {digest.hexdigest()}, but {xml_path} says {shortened(md5)}: "
-            "it belongs to another fit"
+            "it belongs to another fit or is damaged"
         )
     return _numbers(path, count).reshape(shape)
 

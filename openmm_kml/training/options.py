@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from openmm_kml.kernels.radial import KERNELS
+from openmm_kml.training.fit_options import check_choice
 
 PRESETS = ("default", "sgdml")
 SOLVERS = ("auto", "direct", "iterative")
@@ -76,10 +77,10 @@ class GDMLOptions:
     progress: bool = True
 
     def __post_init__(self):
-        _check_choice("preset", self.preset, PRESETS)
-        _check_choice("solver", self.solver, SOLVERS)
+        check_choice("preset", self.preset, PRESETS)
+        check_choice("solver", self.solver, SOLVERS)
         if self.kernel is not None:
-            _check_choice("kernel", self.kernel, tuple(KERNELS))
+            check_choice("kernel", self.kernel, tuple(KERNELS))
         for name in ("power", "length_scale", "tolerance"):
             _check_number(name, getattr(self, name), lambda value: value > 0, "above zero")
         _check_number("regularization", self.regularization, lambda value: value >= 0, "of zero or more")
@@ -116,11 +117,6 @@ class GDMLOptions:
         if not isinstance(self.symmetries, bool):
             result["symmetries"] = np.asarray(self.symmetries).tolist()
         return result
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; {value!r} was given")
 
 
 def _check_number(name, value, accept, text):
