@@ -337,8 +337,10 @@ void Soap::set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparati
     const size_t M = size_t(term.n_sparse), D = size_t(tables.dimension), rows = whole_lines(M);
     const size_t L1 = size_t(term.n_angular), N = size_t(term.n_radial);
     summary.dimension = term.dimension, summary.n_sparse = term.n_sparse;
-    tables.block_rows = 128; // their weights for one group of centers fill half of a first cache
-    block_centers = rows * D > (1 << 17) && D <= 4096 ? soap_most_block : rows * D > (1 << 17) ? 72 : soap_group;
+    // The weights of 128 rows for one group of centers fill half of a first cache. Spectra that leave the second cache
+    // are better passed less often.
+    tables.block_rows = D <= 4096 ? 128 : 256;
+    block_centers = rows * D > (1 << 17) ? soap_most_block : soap_group;
     if (purpose == SoapPurpose::descriptors) {
         tables.n_rows = 0;
         return;
