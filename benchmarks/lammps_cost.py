@@ -134,7 +134,7 @@ def main():
             decks[f"kml, {what}"] = f"pair_style kml\npair_coeff * * {path.name} {args.crystal}"
             if args.uncertainty and weights.uncertainty is not None:
                 asked = f"\nfix std all pair {args.uncertainty} kml uncertainty 1"
-                decks[f"the same, uncertainty every {args.uncertainty} steps"] = decks[f"kml, {what}"] + asked
+                decks[f"{what}, uncertainty every {args.uncertainty} steps"] = decks[f"kml, {what}"] + asked
             if args.engine:
                 engine_routes[f"engine, {what}"] = path
             openmm_routes |= {f"OpenMM {platform}, {what}": (platform, path) for platform in args.openmm}
