@@ -160,7 +160,7 @@ def quiet(weights, scale=0.02):
 
 
 QUIET = quiet(LOCAL_MODELS[SPLINES])
-QUIET_SOAP = quiet(LOCAL_MODELS[SOAP], 0.1)
+quiet_models = pytest.mark.parametrize("weights", [QUIET, quiet(LOCAL_MODELS[SOAP])], ids=[SPLINES, SOAP])
 RUN = "velocity all create 300 7 loop geom\ntimestep 0.001\nneighbor 1.0 bin\n"
 
 
@@ -171,12 +171,14 @@ def run_of(folder, commands, ranks=1, weights=QUIET):
     return lammps(folder, deck + RUN + commands, ranks), rotation
 
 
-def test_energy_is_conserved(tmp_path):
+@quiet_models
+def test_energy_is_conserved(weights, tmp_path):
     said, _ = run_of(
         tmp_path,
         "thermo_modify norm no\nfix 1 all nve\nrun 0\nvariable a equal $(etotal:%.15g)\n"
         "variable k equal $(ke:%.15g)\nrun 400\n"
         'print "DRIFT $(etotal-v_a:%.12g) $(v_k:%.12g) $(abs(ke-v_k):%.12g)"\n',
+        weights=weights,
     )
     drift, kinetic, change = (float(x) for x in said.split("DRIFT ")[-1].split()[:3])
     assert change > 0.02 * kinetic  # energy moves between kinetic and potential
@@ -191,19 +193,20 @@ def test_the_skin_of_the_neighbor_lists_changes_nothing(tmp_path):
     assert np.abs(frames[0] - frames[1])[:, 2:8].max() < 1e-10
 
 
-def test_constant_pressure_goes_on_with_any_number_of_processors(tmp_path):
+@quiet_models
+def test_constant_pressure_goes_on_with_any_number_of_processors(weights, tmp_path):
     commands = "fix 1 all npt temp 300 300 0.1 aniso 0 0 1.0\nrun 40\nunfix 1\n" + OUTPUT
     results = []
     for ranks in (1, 2):
-        said, rotation = run_of(tmp_path, commands, ranks)
+        said, rotation = run_of(tmp_path, commands, ranks, weights)
         results.append(Result(tmp_path, said, rotation))
     assert np.abs(results[0].forces - results[1].forces).max() < 1e-8
     box = (tmp_path / "dump").read_text().split("BOX BOUNDS")[1].splitlines()[1:4]
     lengths = np.array([[float(x) for x in line.split()[:2]] for line in box]) @ [-1, 1]
     assert np.abs(lengths - 9.2).max() > 1e-3  # the barostat did something
     x = results[1].positions
-    numbers = numbers_for(QUIET, len(x))
-    energy, forces, virial, _ = evaluate_structure(QUIET, x, numbers, np.diag(lengths), True)
+    numbers = numbers_for(weights, len(x))
+    energy, forces, virial, _ = evaluate_structure(weights, x, numbers, np.diag(lengths), True)
     assert results[1].energy == pytest.approx(energy, abs=1e-10)
     assert np.abs(results[1].forces - forces).max() < 1e-9
     assert np.abs(results[1].virial - virial).max() < 1e-8
