@@ -56,7 +56,7 @@ def copper():
 
 def test_frames(directory, count):
     """Return the labeled test frames of a campaign's comparison."""
-    paths = sorted((directory / "random" / "labeled").glob("*.xyz"))
+    paths = sorted((directory / "random").glob("*/labeled/*.xyz"))
     return [read_structures(path).frames[0] for path in paths[:count]]
 
 

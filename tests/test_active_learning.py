@@ -90,7 +90,7 @@ def test_a_campaign_uses_its_budget_and_learns(finished):
     assert summary.labeled == len(read_structures(directory / "labeled.xyz")) == 14
     trained = [event for event in read_log(directory) if event["event"] == "trained"]
     assert summary.errors["forces_mae"] == trained[-1]["errors"]["forces_mae"]
-    test = read_structures(directory / "random" / "frames.xyz")
+    test = read_structures(directory / "random" / "6+8" / "frames.xyz")
     potential = KernelPotential.load(summary.model)
     reference = MorseMolecule()
     truth = [label(reference, frame, 1e3).forces for frame in test]
@@ -160,8 +160,9 @@ def test_a_finished_campaign_goes_on_with_more_budget(finished, tmp_path):
     directory, _ = finished
     shutil.copytree(directory, tmp_path / "copy")
     before = labeled_files(directory)
-    summary = quiet(tmp_path / "copy", settings=replace(SETTINGS, budget=16))
+    summary = quiet(tmp_path / "copy", settings=replace(SETTINGS, budget=16), compare=2)
     assert summary.calls == 16
+    assert summary.comparison["reference_calls"] == 2 + 10
     after = labeled_files(tmp_path / "copy")
     assert {name: after[name] for name in before} == before
 

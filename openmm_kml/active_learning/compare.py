@@ -40,10 +40,11 @@ def compare_with_random(campaign, n_test):
         ``active`` and ``random``: lists of ``labeled`` (frames), ``forces_mae``, ``forces_rmse`` (eV/Å) and
         ``energy_mae_per_atom`` (eV); ``test_frames``; ``reference_calls`` that the comparison took.
     """
-    directory = campaign.directory / "random"
-    directory.mkdir(exist_ok=True)
     started = _n_start(campaign)
     n_random = len(campaign.labeled) - started
+    # A campaign that went on, or is compared on more frames, is compared anew.
+    directory = campaign.directory / "random" / f"{n_test}+{n_random}"
+    directory.mkdir(parents=True, exist_ok=True)
     drawn = _drawn(campaign, directory / "frames.xyz", n_random + n_test)
     labeled = _labeled(campaign, directory, drawn)
     chosen, test = labeled[n_test:], labeled[:n_test]
