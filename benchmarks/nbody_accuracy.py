@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from openmm_kml.structures import read_structures, split_structures
+from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody, selection
 from openmm_kml.training.nbody.solve import BlockPrior
-from openmm_kml.training.nbody.trainer import reference_errors
 from openmm_kml.weights import write_atomically
 
 
@@ -91,7 +91,7 @@ def main():
                         "cutoff3": cutoff3,
                         "n_train": size,
                         "method": method,
-                        "test_errors": reference_errors(done.weights, test),
+                        "test_errors": model_errors(done.weights, test),
                         "hyperparameters": done.report["hyperparameters"],
                         "triples_per_atom": done.report["triples_per_atom"],
                         "seconds": done.report["seconds"]["total"],

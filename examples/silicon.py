@@ -26,8 +26,8 @@ from ase.md.langevin import Langevin
 from openmm_kml.interfaces.ase import KMLCalculator
 from openmm_kml.neighbors import neighbor_list
 from openmm_kml.structures import Structure, StructureSet, split_structures
+from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
-from openmm_kml.training.nbody.trainer import reference_errors
 from openmm_kml.weights import save, to_bytes
 
 # Stillinger and Weber's table I, and their ε for the cohesion of silicon (eV, Å), in the order that LAMMPS reads.
@@ -193,7 +193,7 @@ def run(arguments, folder):
     print(f"{fit.report['triples_per_atom']:.0f} triples an atom, {fit.report['seconds']['total']:.1f} s")
     for name in (None, *test.groups):
         part = test if name is None else StructureSet([f for f in test if f.group == name])
-        errors = reference_errors(fit.weights, part)
+        errors = model_errors(fit.weights, part)
         print(
             f"{name or 'all unseen':>10s}: {1e3 * errors['energy_mae_per_atom']:6.2f} meV/atom, "
             f"{1e3 * errors['forces_mae']:6.1f} meV/Å of "

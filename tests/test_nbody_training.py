@@ -12,11 +12,11 @@ from openmm_kml.local_terms import RepulsionTerm, Spline2Term
 from openmm_kml.metrics import structure_errors
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.structures import Structure, StructureSet
+from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.selection import Hyperparameters
-from openmm_kml.training.nbody.survey import reach_warnings, shell_warning, survey
-from openmm_kml.training.nbody.trainer import reference_errors
+from openmm_kml.training.nbody.survey import reach_warnings, shell_warnings, survey
 from openmm_kml.training.repulsion import local_repulsion, wall_notes
 from openmm_kml.units import KCAL_PER_MOL
 from openmm_kml.weights import Weights, from_bytes, to_bytes
@@ -66,10 +66,10 @@ def test_a_potential_in_the_spline_space_is_recovered(binary):
     between = StructureSet(
         [replace(f, positions=f.positions + 0.01 * rng.standard_normal(f.positions.shape)) for f in structures]
     )
-    errors = reference_errors(fit.weights, labeled(between, truth))
+    errors = model_errors(fit.weights, labeled(between, truth))
     known = np.std(np.concatenate([f.forces.ravel() for f in structures]))
     assert errors["forces_rmse"] < 1e-2 * known
-    errors = reference_errors(fit.weights, structures)
+    errors = model_errors(fit.weights, structures)
     assert errors["forces_rmse"] < 1e-6 * known
     assert errors["energy_mae_per_atom"] < 1e-6
     assert errors["virial_mae_per_atom"] < 1e-6
@@ -80,7 +80,7 @@ def test_enough_data_determine_one_element_everywhere():
     structures = frames(3, 40, (14,) * 8, least=1.9)
     truth = drawn_model(structures, options, 1)
     fit = fit_nbody(labeled(structures[:32], truth), None, options)
-    errors = reference_errors(fit.weights, labeled(structures[32:], truth))
+    errors = model_errors(fit.weights, labeled(structures[32:], truth))
     scale = np.std(np.concatenate([f.forces.ravel() for f in labeled(structures, truth)]))
     assert errors["forces_rmse"] < 2e-3 * scale
     assert fit.weights.atom_energies[14] == pytest.approx(truth.atom_energies[14], abs=1e-2)
@@ -132,7 +132,7 @@ def test_hyperparameters_are_chosen(selection):
     )
     poor = fit_nbody(noisy[:5], noisy[5:9], fixed)
     test = noisy[9:]
-    errors = [reference_errors(fit.weights, test)["forces_rmse"] for fit in (chosen, poor)]
+    errors = [model_errors(fit.weights, test)["forces_rmse"] for fit in (chosen, poor)]
     assert errors[0] < errors[1]
 
 
@@ -153,7 +153,7 @@ def test_forces_alone_train_forces(binary):
     structures, options, _ = binary
     bare = StructureSet([replace(f, energy=None, virial=None) for f in structures])
     fit = fit_nbody(bare, None, replace(options, energies=False, virials=False))
-    errors = reference_errors(fit.weights, structures)
+    errors = model_errors(fit.weights, structures)
     assert errors["forces_rmse"] < 1e-6 * np.std(np.concatenate([f.forces.ravel() for f in structures]))
     assert set(fit.weights.atom_energies.values()) == {0.0}
 
@@ -207,10 +207,10 @@ def test_a_group_with_large_noise_is_ignored(binary):
     doubted = fit_nbody(mixed, None, replace(options, group_noise=factors))
     rest = structures[3:]
     # So many functions fit any labels of so few frames: the bad frames tell who was believed.
-    assert reference_errors(doubted.weights, rest)["forces_rmse"] < 1e-4
+    assert model_errors(doubted.weights, rest)["forces_rmse"] < 1e-4
     bad = StructureSet(spoiled)
-    assert reference_errors(trusted.weights, bad)["forces_rmse"] < 1e-3
-    assert reference_errors(doubted.weights, bad)["forces_rmse"] > 0.1
+    assert model_errors(trusted.weights, bad)["forces_rmse"] < 1e-3
+    assert model_errors(doubted.weights, bad)["forces_rmse"] > 0.1
 
 
 def test_isolated_atoms_fix_the_one_body_energies(binary):
@@ -231,7 +231,7 @@ def test_a_given_one_body_energy_is_what_the_rest_is_fitted_to(binary):
     truth = drawn_model(silicon, options)
     silicon = labeled(silicon, truth)
     fit = fit_nbody(silicon, None, replace(options, atom_energies={14: truth.atom_energies[14] + 0.05}))
-    assert reference_errors(fit.weights, silicon)["energy_mae_per_atom"] < 1e-3
+    assert model_errors(fit.weights, silicon)["energy_mae_per_atom"] < 1e-3
 
 
 @pytest.mark.parametrize("numbers", [(14, 14), (14, 32), (8, 8)])
@@ -276,12 +276,12 @@ def diamond(lattice, repeat=2):
 def test_a_cutoff_just_outside_a_shell_is_told():
     crystal = StructureSet([diamond(5.43)])
     options = NBodyOptions(cutoff3=4.0, progress=False)
-    sentence = shell_warning(survey(crystal, options), options)
+    (sentence,) = shell_warnings(survey(crystal, options), options)
     assert "just outside a shell" in sentence
     assert "120 triples" in sentence  # 16 neighbors
     assert "would leave 6" in sentence
     options = NBodyOptions(cutoff3=3.5, progress=False)
-    assert shell_warning(survey(crystal, options), options) is None
+    assert shell_warnings(survey(crystal, options), options) == []
 
 
 def test_what_periodic_data_leave_open_below_a_cutoff_is_told():
@@ -411,7 +411,7 @@ def test_pairs_alone_and_compact_triangles_train(binary):
     for name, changes in (("pairs", {"cutoff3": 0}), ("compact", {"compact": True}), ("centered", {})):
         fit = fit_nbody(structures, None, replace(options, **changes))
         assert len(fit.weights.terms) == (2 if name == "pairs" else 3)
-        errors[name] = reference_errors(fit.weights, structures)["forces_rmse"]
+        errors[name] = model_errors(fit.weights, structures)["forces_rmse"]
     assert errors["centered"] < errors["compact"] < errors["pairs"]
 
 

@@ -152,6 +152,17 @@ def test_atoms_that_would_fuse_are_noted(one):
     assert [note.startswith("Si and Si attract each other somewhere below") for note in notes[False]] == [True]
 
 
+def test_missing_forces_and_a_wrong_unit_are_told(one):
+    good = one[0][:4]
+    bare = [replace(frame, forces=None) for frame in good]
+    rough = [replace(frame, forces=frame.forces + 1e3 * k) for k, frame in enumerate(good)]
+    told = []
+    for data in (good, bare, rough):
+        notes = " ".join(fit_soap(StructureSet(list(data)), None, options(n_sparse=8, members=0)).report["notes"])
+        told.append(("training frames has forces" in notes, "name the unit of energy" in notes))
+    assert told == [(False, False), (True, False), (False, True)]
+
+
 def test_a_model_in_the_space_of_the_basis_is_recovered_to_the_noise(one):
     structures = one[0]
     truth = drawn_model(structures, pairs=False)

@@ -26,11 +26,11 @@ def add_nbody_parser(kinds):
 
 
 def run(args):
+    from openmm_kml.training.evaluation import model_errors
     from openmm_kml.training.nbody import fit_nbody
-    from openmm_kml.training.nbody.trainer import reference_errors
 
     fit = partial(fit_nbody, options=nbody_options(args))
-    train_local(args, fit, reference_errors, print_choice, "kml info {} --plot functions.png")
+    train_local(args, fit, model_errors, print_choice, "kml info {} --plot functions.png")
 
 
 def print_choice(report):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmm_kml import __version__
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError
 from openmm_kml.neighbors import neighbor_list
@@ -39,6 +40,8 @@ def check_sets(train, validation, options):
         unknown = np.setdiff1d(validation.elements, train.elements)
         if unknown.size:
             raise DataError(f"the validation frames have {symbol(unknown[0])}, which the training frames lack")
+    elif options.selection == "validation":
+        raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
 
 
 class KnownPart:
@@ -57,6 +60,8 @@ class KnownPart:
     elements : tuple of int
     atom_energies : dict
         Atomic number -> energy in eV: those given, and those of frames of one lonely atom.
+    energies : bool
+        Whether there are energies that are trained on; forces and virials say nothing of one-body energies.
     center : ndarray of shape (n_elements,), eV
         A first estimate of the one-body energies that are not known; zero for those that are.
     """
@@ -64,6 +69,7 @@ class KnownPart:
     def __init__(self, train, repulsion, reach, options):
         self.elements = tuple(int(z) for z in train.elements)
         self.repulsion, self.options = repulsion, options
+        self.energies = options.energies and any(frame.energy is not None for frame in train)
         self.atom_energies = {} if options.atom_energies is None else dict(options.atom_energies)
         for z in self.atom_energies:
             if z not in self.elements:
@@ -95,6 +101,23 @@ class KnownPart:
             z: float(self.atom_energies.get(z, center + beyond))
             for z, center, beyond in zip(self.elements, self.center, fitted, strict=True)
         }
+
+    def complete(self, terms, fitted):
+        """Return the `Weights` of fitted terms and one-body energies, with all that is known beside them.
+
+        Parameters
+        ----------
+        terms : list
+            Of `openmm_kml.weights`.
+        fitted : ndarray of shape (n_elements,), eV
+            As in `one_body`.
+        """
+        return Weights(
+            elements=np.array(self.elements),
+            terms=(*terms, *([] if self.repulsion is None else [self.repulsion])),
+            atom_energies=self.one_body(fitted if self.energies else np.zeros(len(fitted))),
+            provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
+        )
 
     def _without_known(self, frame, prior):
         energy = frame.energy if self.options.energies else None

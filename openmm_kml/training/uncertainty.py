@@ -10,6 +10,7 @@ from openmm_kml.uncertainty import Uncertainty
 _LEAST_FRAMES = 10  # left out, where a third of the frames are so many
 _TENTH = 10
 _LEAST_MOVING = 3
+_SEED = 95  # of the members
 
 
 def held_out(structures, seed=0):
@@ -85,6 +86,32 @@ def composition_projector(structures, elements, known=()):
     _, values, vectors = np.linalg.svd(counts, full_matrices=False)
     kept = vectors[values > 1e-8]
     return kept.T @ kept
+
+
+def column_members(posterior, count, train, known, transform=None):
+    """Return deviations of all columns of a local model; one-body energies, the first, only as far as the data tell.
+
+    Parameters
+    ----------
+    posterior : openmm_kml.training.nbody.solve.Posterior
+    count : int
+        S.
+    train : StructureSet
+    known : openmm_kml.training.labels.KnownPart
+    transform : callable, optional
+        Of a sample (n_columns,) into the columns, where the posterior is of others.
+
+    Returns
+    -------
+    ndarray of shape (S, n_columns)
+    """
+    members = posterior.samples(count, np.random.default_rng(_SEED))
+    if transform is not None:
+        members = np.stack([transform(sample) for sample in members])
+    n = len(known.elements)
+    projector = composition_projector(train, known.elements, known.atom_energies)
+    members[:, :n] = members[:, :n] @ projector if known.energies else 0.0
+    return members
 
 
 @dataclass

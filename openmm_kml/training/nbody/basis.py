@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from openmm_kml.local_terms import MIN_INTERVALS, n_pairs
+from openmm_kml.local_terms import MIN_INTERVALS, Spline2Term, Spline3Term, n_pairs
 
 
 @dataclass(frozen=True)
@@ -189,3 +189,13 @@ class SplineBasis:
             return solution[: self.n_elements], two, None
         near, far = self.grid3.n_coefficients, self.grid_far.n_coefficients
         return solution[: self.n_elements], two, padded[self.columns3[:, :, :near, :near, :far]]
+
+    def terms(self, solution):
+        """Return the two-body term, and the three-body term if there is one, of a solution of shape (n_columns,)."""
+        _, two, three = self.coefficients(solution)
+        terms = [Spline2Term(self.grid2.start, self.grid2.end, two)]
+        if three is not None:
+            near, far = self.grid3, self.grid_far
+            taper = self.taper_start, self.taper_width
+            terms.append(Spline3Term(near.start, near.end, far.start, far.closed, *taper, three))
+        return terms

@@ -115,14 +115,14 @@ def _check_fused(name, index, frame, i, j, distance):
         )
 
 
-def shell_warning(found, options):
-    """Return a sentence if ``cutoff3`` lies just outside a shell of neighbors that a little less would leave out.
+def shell_warnings(found, options):
+    """Return a sentence in a list if ``cutoff3`` lies just outside a shell of neighbors that less would leave out.
 
     In a medium without shells the number of triples grows as the sixth power of the radius; a shell shows as a much
     steeper rise.
     """
     if not found.triples:
-        return None
+        return []
     all_triples = found.triples[max(found.triples)]
     best, gain = None, 0.5
     for radius, count in found.triples.items():
@@ -130,11 +130,11 @@ def shell_warning(found, options):
         if radius < options.cutoff3 and growth < gain and count > 0.5:
             best, gain = radius, growth
     if best is None:
-        return None
-    return (
+        return []
+    return [
         f"cutoff3 of {options.cutoff3:g} Å lies just outside a shell of neighbors: {all_triples:.0f} triples an atom, "
         f"some {all_triples * _NANOSECONDS / 1e3:.1f} µs; {best:.2f} Å would leave {found.triples[best]:.0f}"
-    )
+    ]
 
 
 def reach_warnings(found, options):
@@ -163,6 +163,12 @@ def reach_warnings(found, options):
                 "larger cells"
             )
     return sentences
+
+
+def data_warnings(structures, options):
+    """Return sentences on labels that all frames, or many of them, lack."""
+    found = missing_energies(structures, options), missing_forces(structures)
+    return [sentence for sentence in found if sentence]
 
 
 def missing_energies(structures, options):

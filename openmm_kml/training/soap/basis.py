@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from openmm_kml.local_terms import Spline2Term
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.design import VIRIAL_ROWS, Rows, design_rows
 from openmm_kml.training.soap.environments import Environments
@@ -78,6 +77,5 @@ class SoapBasis:
         """Return the two-body term, if there is one, and the SOAP terms of a solution of shape (n_columns,)."""
         terms = []
         if self.pairs:
-            grid = self.splines.grid2
-            terms.append(Spline2Term(grid.start, grid.end, self.splines.coefficients(solution[: self.n_splines])[1]))
+            terms += self.splines.terms(solution[: self.n_splines])
         return [*terms, *(replace(part.term, coefficients=solution[part.columns]) for part in self.parts)]

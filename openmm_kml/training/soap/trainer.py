@@ -1,22 +1,20 @@
 """The SOAP trainer: from structures to a weight file."""
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from openmm_kml import __version__
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError
-from openmm_kml.training.evaluation import model_errors
-from openmm_kml.training.labels import KnownPart, check_sets
+from openmm_kml.training.labels import KnownPart
+from openmm_kml.training.local_training import LocalTraining
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.rows import KINDS
 from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, solve, triangular_factor
-from openmm_kml.training.nbody.survey import missing_energies, survey
+from openmm_kml.training.nbody.survey import data_warnings, noise_warnings, survey
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.repulsion import local_repulsion, wall_notes
 from openmm_kml.training.soap import memory
@@ -86,34 +84,30 @@ def fit_soap(train, validation=None, options=None):
         return _Training(train, validation, options, client).run()
 
 
-class _Training:
+class _Training(LocalTraining):
     def __init__(self, train, validation, options, client):
-        self.options, self.client, self.train = options, client, train
-        self.validation = validation if validation is not None and len(validation) else None
-        self.clock, self.seconds = time.perf_counter(), {}
-        check_sets(train, self.validation, options)
-        self.elements = tuple(int(z) for z in train.elements)
+        super().__init__(train, validation, options)
+        self.client = client
 
     def run(self):
-        options = self.options
+        options, lap = self.options, self.stopwatch.lap
         found = self._survey()
         splines = SplineBasis.for_data(self.elements, found.shortest.min(), options.two_body)
         descriptors, loss = make_descriptors(self.train, options)
         counts = {z: sum(int((frame.numbers == z).sum()) for frame in self.train) for z in self.elements}
         points = share_points(options.n_sparse, counts)
         needed = self._check_memory(splines, descriptors, counts, points)
-        self._lap("distances")
+        lap("distances")
         terms = self._sparse_terms(descriptors, counts, points)
-        self._lap("sparse points")
+        lap("sparse points")
         self.basis = basis = SoapBasis(splines, options.pairs, terms, options.n_threads)
-        self.repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
-        reach = max(options.cutoff, splines.reach)
-        self.known = KnownPart(self.train, self.repulsion, reach, options)
-        self._lap("repulsion")
+        repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
+        self.known = KnownPart(self.train, repulsion, max(options.cutoff, splines.reach), options)
+        lap("repulsion")
         folds = self._folds()
         if not any(folds):
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
-        self._lap("design")
+        lap("design")
         self.whitening = Whitening(basis, options.jitter)
         folds = [
             {kind: (self.whitening.apply_to_rows(factor), count) for kind, (factor, count) in fold.items()}
@@ -121,44 +115,31 @@ class _Training:
         ]
         factor = triangular_factor(np.concatenate([factor for fold in folds for factor, _ in fold.values()]))
         n_rows = sum(count for fold in folds for _, count in fold.values())
-        chosen, log, criterion = self._choose(folds, factor, n_rows)
-        self._lap("selection")
-        posterior = solve(factor, n_rows, chosen.prior(basis, options))
-        weights = self._weights(posterior)
-        self._lap("solution")
-        weights, described, notes = self._with_uncertainty(weights, posterior, chosen, folds)
-        notes += wall_notes(weights, splines.grid2.start)
-        self._lap("uncertainty")
-        report = {
-            "hyperparameters": vars(chosen),
-            "selection": {"criterion": criterion, "trials": log},
-            "noise_scale": posterior.scale,
-            "log_likelihood": posterior.log_likelihood,
-            "elements": [symbol(z) for z in self.elements],
-            "atom_energies": {symbol(z): e for z, e in weights.atom_energies.items()},
-            "shortest_distances": found.pair_distances(),
+        choice = self._choose(folds, factor, n_rows)
+        lap("selection")
+        posterior = solve(factor, n_rows, choice[0].prior(basis, options))
+        solution = self.whitening.coefficients(posterior.coefficients)
+        weights = self.known.complete(basis.terms(solution), solution[: len(self.elements)])
+        lap("solution")
+        weights, described, notes = self._with_uncertainty(weights, posterior, choice[0], folds)
+        lap("uncertainty")
+        report = self.common_report(weights, posterior, found, choice, n_rows) | {
             "environments": {symbol(z): count for z, count in counts.items()},
             "sparse_points": {symbol(z): count for z, count in points.items()},
             "dimension": int(descriptors[0].dimension),
             "radial_loss": loss,
-            "n_columns": basis.n_columns,
             "memory": needed,
-            "n_rows": n_rows,
-            "n_train": len(self.train),
-            "n_validation": 0 if self.validation is None else len(self.validation),
-            "validation_errors": None if self.validation is None else model_errors(weights, self.validation),
             "uncertainty": described,
-            "options": options.as_dict(),
-            "notes": [note for note in (missing_energies(self.train, options), *notes) if note],
+            "notes": [
+                *data_warnings(self.train, options),
+                *notes,
+                *wall_notes(weights, splines.grid2.start),
+                *noise_warnings(posterior.scale),
+            ],
         }
-        self._lap("validation")
-        report["seconds"] = {**self.seconds, "total": sum(self.seconds.values())}
+        lap("validation")
+        report["seconds"] = self.stopwatch.report()
         return SoapFit(weights, report, basis, posterior)
-
-    def _lap(self, name):
-        now = time.perf_counter()
-        self.seconds[name] = now - self.clock
-        self.clock = now
 
     def _survey(self):
         """Return the `Survey` of distances, errors by the names that were used."""
@@ -251,8 +232,6 @@ class _Training:
         options, basis = self.options, self.basis
         start, free = first_guess(options)
         criterion = options.selection
-        if criterion == "validation" and self.validation is None:
-            raise DataError("the hyperparameters are to be chosen on validation frames, but there are none")
         if not free:
             return start, [], "given"
         if criterion == "cross_validation" and len(folds) > 1:
@@ -271,19 +250,3 @@ class _Training:
         if criterion == "cross_validation" and "amplitude" in free:
             best = smallest_amplitude(best, loss, log)
         return best, log, criterion
-
-    def _weights(self, posterior):
-        """Return the `Weights` of a solution."""
-        solution = self.whitening.coefficients(posterior.coefficients)
-        free = solution[: len(self.elements)]
-        if not self.options.energies or all(frame.energy is None for frame in self.train):
-            free = np.zeros(len(free))  # forces say nothing of them
-        terms = self.basis.terms(solution)
-        if self.repulsion is not None:
-            terms.append(self.repulsion)
-        return Weights(
-            elements=np.array(self.elements),
-            terms=tuple(terms),
-            atom_energies=self.known.one_body(free),
-            provenance={"program": f"openmm_kml {__version__}", "options": self.options.as_dict()},
-        )

@@ -6,11 +6,10 @@ import numpy as np
 
 from openmm_kml.training.nbody.solve import solve, triangular_factor
 from openmm_kml.training.soap.prior import jittered_kernel, kernel
-from openmm_kml.training.uncertainty import Predictions, composition_projector, held_out, with_members
+from openmm_kml.training.uncertainty import Predictions, column_members, held_out, with_members
 
 MOST_ROWS = 512  # explained rows of a term: each costs as much as a member
 _MOST_FRAMES = 50  # of a fold, that are predicted for the calibration
-_SEED = 95  # of the members
 
 
 def explained_rows(term, variance, jitter):
@@ -55,17 +54,12 @@ class Uncertain:
     """
 
     def __init__(self, basis, whitening, known, train, options):
-        self.basis, self.whitening, self.known, self.options = basis, whitening, known, options
-        self.energies = options.energies and any(frame.energy is not None for frame in train)
-        self.projector = composition_projector(train, basis.elements, known.atom_energies)
+        self.basis, self.whitening, self.known = basis, whitening, known
+        self.train, self.options = train, options
 
     def members(self, posterior):
         """Return deviations of all columns, shape (S, n_columns)."""
-        samples = posterior.samples(self.options.members, np.random.default_rng(_SEED))
-        members = np.stack([self.whitening.coefficients(sample) for sample in samples])
-        n = len(self.basis.elements)
-        members[:, :n] = members[:, :n] @ self.projector if self.energies else 0.0
-        return members
+        return column_members(posterior, self.options.members, self.train, self.known, self.whitening.coefficients)
 
     def predictions(self, posterior, amplitude, frames, labels):
         """Return the `Predictions` of frames that a posterior has not seen."""

@@ -1,0 +1,91 @@
+"""What the trainings of local models have in common: their sets, the time of each stage, and most of the report."""
+
+import time
+
+from openmm_kml.elements import symbol
+from openmm_kml.training.evaluation import model_errors
+from openmm_kml.training.labels import check_sets
+
+
+class Stopwatch:
+    """The wall-clock time of stages that follow one another.
+
+    Attributes
+    ----------
+    seconds : dict
+        Name of a stage -> seconds.
+    """
+
+    def __init__(self):
+        self.seconds = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name):
+        """End a stage, which began where the one before ended."""
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+    def report(self):
+        """Return the stages and their total."""
+        return {**self.seconds, "total": sum(self.seconds.values())}
+
+
+class LocalTraining:
+    """Base of the trainings of two- and three-body and of SOAP models.
+
+    Parameters
+    ----------
+    train : StructureSet
+    validation : StructureSet or None
+        Taken as None if it is empty.
+    options : FitOptions
+
+    Attributes
+    ----------
+    elements : tuple of int
+        Of the training frames.
+    stopwatch : Stopwatch
+
+    Raises
+    ------
+    DataError
+        If a set does not have what the options ask for.
+    """
+
+    def __init__(self, train, validation, options):
+        self.train, self.options = train, options
+        self.validation = validation if validation is not None and len(validation) else None
+        self.stopwatch = Stopwatch()
+        check_sets(train, self.validation, options)
+        self.elements = tuple(int(z) for z in train.elements)
+
+    def common_report(self, weights, posterior, found, choice, n_rows):
+        """Return what the reports of all local models have, JSON-able; notes and times are left to the caller.
+
+        Parameters
+        ----------
+        weights : Weights
+        posterior : Posterior
+        found : Survey
+        choice : tuple
+            Hyperparameters, the log of trials and the name of the criterion.
+        n_rows : int
+            Weighted rows of the training set.
+        """
+        chosen, log, criterion = choice
+        return {
+            "hyperparameters": dict(vars(chosen)),
+            "selection": {"criterion": criterion, "trials": log},
+            "noise_scale": posterior.scale,
+            "log_likelihood": posterior.log_likelihood,
+            "elements": [symbol(z) for z in self.elements],
+            "atom_energies": {symbol(z): e for z, e in weights.atom_energies.items()},
+            "shortest_distances": found.pair_distances(),
+            "n_columns": len(posterior.coefficients),
+            "n_rows": n_rows,
+            "n_train": len(self.train),
+            "n_validation": 0 if self.validation is None else len(self.validation),
+            "validation_errors": None if self.validation is None else model_errors(weights, self.validation),
+            "options": self.options.as_dict(),
+        }
