@@ -5,12 +5,18 @@ forces, 2^-32 kJ/mol/nm or 2e-13 eV/Å for every pair of atoms. Single and mixed
 evaluated in single precision, with a few roundings (6e-8) for each sum; positions are rounded likewise.
 """
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import openmm
 import pytest
+from local_models import SOAP_MODELS, STRUCTURES, numbers_for
 from models import ETHANOL_SPECIES, MODELS, closed, model_positions, random_weights
 from openmm import unit
 from openmm_helpers import (
+    DEVICE_ROUTE,
     FAILING_DEVICE_ROUTE,
     KJ_PER_MOL,
     NM,
@@ -324,6 +330,40 @@ def test_a_device_that_fails_leaves_the_work_to_the_host_and_says_so():
     context = device_context(system, positions, route=FAILING_DEVICE_ROUTE)
     check(context, potential.evaluate(positions), "double")
     assert any("OpenCL" in text and "a test lets it fail" in text for text in device_warnings())
+
+
+def test_a_model_with_soap_is_left_to_the_host_and_the_reason_is_told(tmp_path):
+    """In a process of its own: the sentences of a process stay, and other tests here ask for none."""
+    weights = SOAP_MODELS["soap, pairs and repulsion of silica"]
+    positions, _, _ = STRUCTURES["cluster"]
+    numbers = numbers_for(weights, len(positions))
+    (tmp_path / "model.safetensors").write_bytes(to_bytes(weights))
+    np.savez(tmp_path / "atoms.npz", positions=positions, numbers=numbers)
+    code = """
+import json, sys, numpy as np, openmm
+from openmm_kml.interfaces._openmm_library import load_library
+from openmm_kml.interfaces.openmm import KMLForce, device_warnings
+atoms = np.load("atoms.npz")
+system = openmm.System()
+for _ in atoms["numbers"]:
+    system.addParticle(12.0)
+system.addForce(KMLForce("model.safetensors", numbers=atoms["numbers"], periodic=False))
+load_library().set_route(int(sys.argv[1]))
+platform = openmm.Platform.getPlatformByName("OpenCL")
+context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, {"Precision": "double"})
+context.setPositions(atoms["positions"] / 10)
+energy = context.getState(energy=True).getPotentialEnergy()._value
+json.dump([energy, *device_warnings()], open("told.json", "w"))
+"""
+    command = [sys.executable, "-c", code, str(DEVICE_ROUTE)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    energy, *sentences = json.loads((tmp_path / "told.json").read_text())
+    expected = KernelPotential.from_bytes(to_bytes(weights)).evaluate(positions, numbers)
+    assert energy == pytest.approx(expected.energy * KJ_PER_MOL, rel=1e-12)
+    assert len(sentences) == 1
+    assert "OpenCL" in sentences[0]
+    assert "soap" in sentences[0]
 
 
 def test_a_library_that_does_not_load_is_told(monkeypatch, tmp_path):
