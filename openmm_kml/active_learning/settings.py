@@ -3,6 +3,8 @@
 import math
 from dataclasses import asdict, dataclass
 
+from openmm_kml.option_checks import check_all_positive, check_choice
+
 UNCERTAINTIES = ("auto", "model", "committee", "none")
 _INTERVAL = 20  # steps between two looks
 _POSITIVE = ("timestep", "friction", "factor", "margin", "max_force", "rattle", "target")
@@ -76,12 +78,8 @@ class Settings:
         object.__setattr__(self, "temperatures", tuple(float(kelvin) for kelvin in self.temperatures))
         if not self.temperatures or not all(math.isfinite(kelvin) and kelvin > 0 for kelvin in self.temperatures):
             raise ValueError(f"temperatures must be finite numbers above zero, in K; {self.temperatures!r} were given")
-        if self.uncertainty not in UNCERTAINTIES:
-            raise ValueError(f"uncertainty must be one of {', '.join(UNCERTAINTIES)}; {self.uncertainty!r} was given")
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a finite number above zero; {value!r} was given")
+        check_choice("uncertainty", self.uncertainty, UNCERTAINTIES)
+        check_all_positive(self, _POSITIVE)
         for name in _COUNTS:
             least = 2 if name in ("every", "initial") else 1
             if getattr(self, name) < least:

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from openmm_kml.doubt import ACTIONS, check_threshold
+from openmm_kml.option_checks import check_all_positive, check_choice
 
 ENSEMBLES = ("nve", "nvt", "npt")
 TRAJECTORIES = ("dcd", "xtc")
@@ -88,12 +89,10 @@ class Settings:
     def __post_init__(self):
         choices_of = {"ensemble": ENSEMBLES, "trajectory": TRAJECTORIES, "guard_action": ACTIONS}
         for name, choices in choices_of.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; {getattr(self, name)!r} was given")
-        for name in ("temperature", "timestep", "friction", "max_stretch", "min_contact", "max_temperature"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a finite number above zero; {value!r} was given")
+            check_choice(name, getattr(self, name), choices)
+        check_all_positive(
+            self, ("temperature", "timestep", "friction", "max_stretch", "min_contact", "max_temperature")
+        )
         if self.guard_uncertainty is not None:
             check_threshold(self.guard_uncertainty)
         for name in ("steps", "interval", "guard_interval"):

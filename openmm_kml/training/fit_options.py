@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from openmm_kml.option_checks import check_choice, check_positive
 from openmm_kml.term_checks import MAX_MEMBERS, is_integer
 
 SELECTIONS = ("likelihood", "validation")
@@ -78,16 +79,3 @@ class FitOptions:
         if self.atom_energies is not None:
             result["atom_energies"] = {str(z): float(e) for z, e in self.atom_energies.items()}
         return result
-
-
-def check_choice(name, value, choices):
-    """Raise ValueError unless a value is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; {value!r} was given")
-
-
-def check_positive(name, value):
-    """Raise ValueError unless a value is a finite number above zero."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not np.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be a finite number above zero; {value!r} was given")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.training.fit_options import check_choice
+from openmm_kml.option_checks import check_choice
 
 PRESETS = ("default", "sgdml")
 SOLVERS = ("auto", "direct", "iterative")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.training.fit_options import FitOptions, check_choice, check_positive
+from openmm_kml.option_checks import check_all_positive, check_choice, check_positive
+from openmm_kml.training.fit_options import FitOptions
 
 SELECTIONS = ("likelihood", "gradient", "validation")
 
@@ -54,8 +55,6 @@ class NBodyOptions(FitOptions):
         check_choice("kernel", self.kernel, tuple(KERNELS))
         for name in ("cutoff2", "spacing2", "spacing3", "cutoff_width", "inner_margin"):
             check_positive(name, getattr(self, name))
-        for name in ("length_scale2", "length_scale3", "amplitude2", "amplitude3"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
+        check_all_positive(self, ("length_scale2", "length_scale3", "amplitude2", "amplitude3"))
         if self.cutoff3 != 0:
             check_positive("cutoff3", self.cutoff3)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmm_kml.training.fit_options import SELECTIONS, FitOptions, check_choice, check_positive
+from openmm_kml.option_checks import check_all_positive, check_choice, check_count, check_positive
+from openmm_kml.training.fit_options import SELECTIONS, FitOptions
 from openmm_kml.training.nbody.options import NBodyOptions
 
 SPARSE_METHODS = ("cur", "farthest")
@@ -104,14 +105,12 @@ class SoapOptions(FitOptions):
         check_choice("sparse_method", self.sparse_method, SPARSE_METHODS)
         for name in ("cutoff", "cutoff_width", "atom_sigma", "zeta", "spacing2", "jitter"):
             check_positive(name, getattr(self, name))
-        for name in ("cutoff2", "length_scale2", "amplitude2", "amplitude"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
+        check_all_positive(self, ("cutoff2", "length_scale2", "amplitude2", "amplitude"))
         for name in ("n_max", "pool", "radial_functions", "channels", "memory_limit", "workers"):
             if getattr(self, name) is not None:
-                _check_count(name, getattr(self, name))
+                check_count(name, getattr(self, name))
         for name, least in (("l_max", 0), ("seed", 0), ("folds", 2)):
-            _check_count(name, getattr(self, name), least)
+            check_count(name, getattr(self, name), least)
         if self.l_max > LARGEST_L:
             raise ValueError(f"l_max must be at most {LARGEST_L}; {self.l_max!r} was given")
         if not np.isfinite(self.central_weight) or self.central_weight < 0:
@@ -126,7 +125,7 @@ class SoapOptions(FitOptions):
             raise ValueError(f"radial_functions must be at most n_max, {self.n_max}; {self.radial_functions} was given")
         counts = self.n_sparse.items() if isinstance(self.n_sparse, dict) else [("all elements", self.n_sparse)]
         for name, count in counts:
-            _check_count(f"n_sparse of {name}", count)
+            check_count(f"n_sparse of {name}", count)
 
     @property
     def two_body(self):
@@ -146,9 +145,3 @@ class SoapOptions(FitOptions):
         if isinstance(self.n_sparse, dict):
             result["n_sparse"] = {str(z): int(count) for z, count in self.n_sparse.items()}
         return result
-
-
-def _check_count(name, value, least=1):
-    number = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not number or value < least:
-        raise ValueError(f"{name} must be a whole number of {least} or more; {value!r} was given")
