@@ -401,7 +401,7 @@ cdef Failure add_member_forces(Potential* potential, Workspace* work, int n_thre
 
 
 cdef Failure evaluate_parts(LocalModel* model, LocalEvaluation* local, long n_parts, int threads,
-                             double* forces) noexcept nogil:
+                            double* forces) noexcept nogil:
     """Evaluate all environments, then gather the forces, unless `forces` is NULL."""
     cdef Failure failure
     cdef vector[Failure] failures
