@@ -100,10 +100,10 @@ def start_of_atoms(atoms, molecule=True, name="the start"):
     numbers = np.array(atoms.numbers)
     if not molecule:
         positions, box = _in_box(name, atoms)
-        return Start(numbers, positions, [], _topology(numbers, [], box), box)
+        return Start(numbers, positions, [], molecule_topology(numbers, [], box), box)
     positions = _checked(name, np.array(atoms.positions))
     bonds = bonds_from_positions(numbers, positions)
-    return Start(numbers, positions, bonds, _topology(numbers, bonds))
+    return Start(numbers, positions, bonds, molecule_topology(numbers, bonds))
 
 
 def pdb_text(start):
@@ -141,7 +141,7 @@ def model_order(potential, start):
         raise ValueError(f"the model is for {formula(species)}, but the start is {formula(start.numbers)}")
     in_order = tuple(range(len(species)))
     fits = np.array_equal(start.numbers, species) and _bonded_alike(model_graph(potential.weights), start.bonds)
-    topology = _topology(start.numbers, start.bonds)
+    topology = molecule_topology(start.numbers, start.bonds)
     try:
         found = find_molecules(potential.weights, topology, positions=start.positions * unit.angstrom)[0]
     except ValueError:
@@ -157,11 +157,22 @@ def _bonded_alike(graph, bonds):
     return {(i, j) for i, neighbors in enumerate(graph.neighbors) for j in neighbors if i < j} == set(bonds)
 
 
-def _topology(numbers, bonds, box=None):
+def molecule_topology(numbers, bonds, box=None, residue="MOL"):
+    """Return an OpenMM Topology of one residue; atoms are named by their element and a running number.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+    bonds : iterable of (int, int)
+    box : ndarray of shape (3, 3), Å, optional
+        Vectors of a periodic box.
+    residue : str
+        Its name.
+    """
     topology = app.Topology()
     if box is not None:
         topology.setPeriodicBoxVectors(box * unit.angstrom)
-    residue = topology.addResidue("MOL", topology.addChain())
+    residue = topology.addResidue(residue, topology.addChain())
     atoms, counts = [], {}
     for number in numbers:
         element = app.Element.getByAtomicNumber(int(number))

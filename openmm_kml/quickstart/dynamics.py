@@ -9,6 +9,7 @@ import openmm
 from openmm import app, unit
 
 from openmm_kml import units
+from openmm_kml.md.start import molecule_topology
 from openmm_kml.quickstart import simulate
 
 
@@ -47,15 +48,7 @@ def write_start(path, numbers, positions, pairs, name):
     name : str
         Name of the residue; three letters of it are used.
     """
-    topology = app.Topology()
-    residue = topology.addResidue(name[:3].upper(), topology.addChain())
-    atoms, counts = [], {}
-    for number in numbers:
-        element = app.Element.getByAtomicNumber(int(number))
-        counts[element.symbol] = counts.get(element.symbol, 0) + 1
-        atoms.append(topology.addAtom(f"{element.symbol}{counts[element.symbol]}", element, residue))
-    for i, j in pairs:
-        topology.addBond(atoms[i], atoms[j])
+    topology = molecule_topology(numbers, pairs, residue=name[:3].upper())
     text = io.StringIO()
     app.PDBFile.writeFile(topology, positions * unit.angstrom, text)
     path.write_text(text.getvalue(), encoding="utf-8")
