@@ -169,17 +169,22 @@ def skins_of_the_engine(n, options, samples=200):
     return float(worst[0]), float(worst[1])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parsed(description, temperature):
+    """Return the options of a program that runs silicon in LAMMPS and in OpenMM."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a model of silicon")
     parser.add_argument("--atoms", type=int, default=1000)
-    parser.add_argument("--temperature", type=float, default=1000.0, help="K")
+    parser.add_argument("--temperature", type=float, default=temperature, help="K")
     parser.add_argument("--length", type=float, default=100.0, help="ps")
     parser.add_argument("--time-step", type=float, default=1.0, help="fs")
     parser.add_argument("--platforms", nargs="*", default=["Reference"], help="of OpenMM")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = parsed(__doc__, 1000.0)
     n = SILICON.cells(options.atoms)
     routes = {f"OpenMM {platform}": lambda p=platform: nve_in_openmm(n, options, p) for platform in options.platforms}
     results = []

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from gap_fit_peer import table
 
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import read_structures, split_structures
@@ -79,24 +80,6 @@ def measured(train, test, options):
         "noise_scale": fit.report["noise_scale"],
         "dimension": fit.report["dimension"],
     }
-
-
-def table(results):
-    """Return the Markdown table."""
-    lines = [
-        "| model | energy MAE, meV/atom | force MAE, meV/Å | force RMSE | virial MAE, meV/atom | training, CPU s | "
-        "evaluation, µs an atom |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, entry in results.items():
-        errors = entry["errors"]
-        keys = ("energy_mae_per_atom", "forces_mae", "forces_rmse", "virial_mae_per_atom")
-        values = [np.nan if errors[key] is None else 1e3 * errors[key] for key in keys]
-        lines.append(
-            f"| {name} | {values[0]:.2f} | {values[1]:.1f} | {values[2]:.1f} | {values[3]:.1f} "
-            f"| {entry['training_seconds']:.1f} | {entry['microseconds_per_atom']:.1f} |"
-        )
-    return "\n".join(lines)
 
 
 def main():

@@ -6,7 +6,6 @@
 looked up every ten steps, the mean square displacement at the end tells a melt (it grows) from a crystal.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from conservation_local import HOUR, SILICON, thermo
+from conservation_local import HOUR, SILICON, parsed, thermo
 from lammps_helpers import lammps
 
 from openmm_kml.interfaces.lammps import build_plugin, input_lines
@@ -115,16 +114,7 @@ def summary(route, rows, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a model of silicon")
-    parser.add_argument("--atoms", type=int, default=1000)
-    parser.add_argument("--temperature", type=float, default=2000.0, help="K")
-    parser.add_argument("--length", type=float, default=100.0, help="ps")
-    parser.add_argument("--time-step", type=float, default=1.0, help="fs")
-    parser.add_argument("--platforms", nargs="*", default=["Reference"], help="of OpenMM")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
-    options = parser.parse_args()
+    options = parsed(__doc__, 2000.0)
     n = SILICON.cells(options.atoms)
     results = []
     with tempfile.TemporaryDirectory() as name:

@@ -787,13 +787,9 @@ cdef class Engine:
         """
         if not self.potential.is_local():
             raise ValueError("this model is for one molecule: call evaluate")
-        cdef const double[:, ::1] r = as_positions(positions)
-        cdef int n = <int> r.shape[0]
-        cdef const int[::1] z = as_numbers(numbers, n)
-        check_cell(cell)
         check_threads(n_threads)
-        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        cdef Given given = Given(as_positions(positions), numbers, cell, pbc)
+        cdef int n = <int> given.structure.n_atoms
         f = np.empty((n, 3)) if forces else None
         v = np.empty((3, 3)) if virial else None
         a = np.empty(n) if atomic else None
@@ -811,11 +807,10 @@ cdef class Engine:
         if atomic:
             out.atomic = &a_view[0]
         cdef Failure failure
-        cdef Structure structure = structure_of(r, z, box, periodic)
         cdef Workspace* work = self.take()
         with nogil:
             n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
-            failure = evaluate_local(self.potential, work, structure, n_threads, out)
+            failure = evaluate_local(self.potential, work, given.structure, n_threads, out)
         self.give(work)
         raise_failure(self.potential, failure, False)
         return energy, f, v, a
@@ -852,13 +847,10 @@ cdef class Engine:
         if not self.potential.has_uncertainty():
             raise ValueError(NO_UNCERTAINTY.decode())
         cdef bint local = self.potential.is_local()
-        cdef const double[:, ::1] r = as_positions(positions) if local else self.checked(positions, 2)
-        cdef int n = <int> r.shape[0]
-        cdef const int[::1] z = as_numbers(numbers, n) if local else np.zeros(n, dtype=np.intc)
-        check_cell(cell)
         check_threads(n_threads)
-        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        r = as_positions(positions) if local else self.checked(positions, 2)
+        cdef Given given = Given(r, numbers if local else np.zeros(len(r), dtype=np.intc), cell, pbc)
+        cdef int n = <int> given.structure.n_atoms
         results = {"energy_std": np.empty(())}
         if local:
             results["atomic_std"] = np.empty(n)
@@ -881,16 +873,15 @@ cdef class Engine:
         member_forces = np.empty((n, 3))
         cdef double[:, ::1] member_view = member_forces
         cdef Failure failure
-        cdef Structure structure = structure_of(r, z, box, periodic)
         cdef Workspace* work = self.take()
         with nogil:
             n_threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
             if local:
-                failure = evaluate_local(self.potential, work, structure, n_threads, out)
+                failure = evaluate_local(self.potential, work, given.structure, n_threads, out)
                 if failure.reason == NONE and squares != NULL:
                     failure = add_member_forces(self.potential, work, n_threads, &member_view[0, 0], squares)
             else:
-                failure = evaluate_molecule(self.potential, work, &r[0, 0], n_threads, out, squares)
+                failure = evaluate_molecule(self.potential, work, given.structure.positions, n_threads, out, squares)
         self.give(work)
         raise_failure(self.potential, failure, False)
         if forces and local:
@@ -966,19 +957,14 @@ cdef class Engine:
             As for `evaluate_structure`.
         """
         cdef SoapTraining* training = self.prepared(term, False)
-        cdef const double[:, ::1] r = as_positions(positions)
-        cdef int n = <int> r.shape[0]
-        cdef const int[::1] z = as_numbers(numbers, n)
-        check_cell(cell)
         check_threads(n_threads)
-        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
-        cdef Structure structure = structure_of(r, z, box, periodic)
+        cdef Given given = Given(as_positions(positions), numbers, cell, pbc)
+        cdef int n = <int> given.structure.n_atoms
         cdef Failure failure
         cdef Workspace* work = self.take()
         cdef int threads = Potential.useful_threads(n_threads, omp_get_max_threads(), self.potential.operations(n))
         with nogil:
-            failure = begin_structure(self.potential, work, structure, threads)
+            failure = begin_structure(self.potential, work, given.structure, threads)
         if failure.reason != NONE:
             self.give(work)
             raise_failure(self.potential, failure, False)
@@ -1027,14 +1013,9 @@ cdef class Engine:
             As for `evaluate_structure`.
         """
         cdef SoapTraining* training = self.prepared(term, True)
-        cdef const double[:, ::1] r = as_positions(positions)
-        cdef int n = <int> r.shape[0]
-        cdef const int[::1] z = as_numbers(numbers, n)
-        check_cell(cell)
         check_threads(n_threads)
-        cdef const double[:, ::1] box = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-        cdef const int[::1] periodic = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
-        cdef Structure structure = structure_of(r, z, box, periodic)
+        cdef Given given = Given(as_positions(positions), numbers, cell, pbc)
+        cdef int n = <int> given.structure.n_atoms
         cdef long m = training.soap.info().n_sparse, n_rows = (m + 7) // 8 * 8
         cdef int threads = Potential.useful_threads(n_threads, omp_get_max_threads(), 1e5 * n * m)
         threads = <int> min(<long> threads, n_rows // 8)
@@ -1053,7 +1034,7 @@ cdef class Engine:
         cdef Failure failure
         cdef Workspace* work = self.take()
         with nogil:
-            failure = begin_structure(self.potential, work, structure, threads)
+            failure = begin_structure(self.potential, work, given.structure, threads)
             if failure.reason == NONE:
                 failure = rows_of_points(self.potential, training, &work.local, n_rows, threads, rows)
         self.give(work)
@@ -1144,18 +1125,28 @@ cdef double* start_of(dict arrays, str name) except? NULL:
     return &flat[0]
 
 
-cdef Structure structure_of(const double[:, ::1] positions, const int[::1] numbers, const double[:, ::1] cell,
-                            const int[::1] pbc):
-    """Return what the core takes for a structure; the arrays must outlive it."""
+cdef class Given:
+    """A structure as a caller gave it: checked, as the core takes it, and with the arrays that the core points into."""
+
     cdef Structure structure
-    structure.n_atoms = positions.shape[0]
-    structure.positions = &positions[0, 0]
-    structure.numbers = &numbers[0]
-    structure.cell = NULL
-    if cell is not None:
-        structure.cell = &cell[0, 0]
-    structure.pbc = &pbc[0]
-    return structure
+    cdef const double[:, ::1] positions
+    cdef const int[::1] numbers
+    cdef const double[:, ::1] cell
+    cdef const int[::1] pbc
+
+    def __init__(self, positions, numbers, cell, pbc):
+        self.positions = positions
+        self.numbers = as_numbers(numbers, <int> self.positions.shape[0])
+        check_cell(cell)
+        self.cell = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
+        self.pbc = np.zeros(3, dtype=np.intc) if pbc is None else as_periodic(pbc)
+        self.structure.n_atoms = self.positions.shape[0]
+        self.structure.positions = &self.positions[0, 0]
+        self.structure.numbers = &self.numbers[0]
+        self.structure.cell = NULL
+        if cell is not None:
+            self.structure.cell = &self.cell[0, 0]
+        self.structure.pbc = &self.pbc[0]
 
 
 cdef object as_positions(positions):

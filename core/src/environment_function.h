@@ -210,28 +210,35 @@ double evaluate_triples(const ThreeBody& term, int center, Sides& sides, Triples
     return energy;
 }
 
-double add_three_body(const ThreeBody& term, int center, Sides& sides) {
+/** Call `evaluate(waiting)` with the pairs of sides of all triples within reach of a term, some at a time. */
+template <class Evaluate>
+KML_INLINE void for_triples(const ThreeBody& term, Sides& sides, Evaluate evaluate) {
     int n = 0;
     for (int s = 0; s < sides.n; ++s)
         if (sides.distance[s] < term.cutoff && prepare_side(term, sides.distance[s], sides.prepared[s]))
             sides.active[n++] = s;
-    Triples triples;
-    double energy = 0;
+    Triples waiting;
     for (int a = 0; a < n; ++a) {
         const int j = sides.active[a];
         const double* pj = sides.position + 4 * j;
         for (int b = a + 1; b < n; ++b) {
-            const int k = sides.active[b], m = triples.n;
+            const int k = sides.active[b], m = waiting.n;
             const double* pk = sides.position + 4 * k;
-            triples.x[m] = pk[0] - pj[0];
-            triples.y[m] = pk[1] - pj[1];
-            triples.z[m] = pk[2] - pj[2];
-            triples.j[m] = j, triples.k[m] = k;
-            if (++triples.n == Triples::room)
-                energy += evaluate_triples(term, center, sides, triples);
+            waiting.x[m] = pk[0] - pj[0];
+            waiting.y[m] = pk[1] - pj[1];
+            waiting.z[m] = pk[2] - pj[2];
+            waiting.j[m] = j, waiting.k[m] = k;
+            if (++waiting.n == Triples::room)
+                evaluate(waiting);
         }
     }
-    return energy + evaluate_triples(term, center, sides, triples);
+    evaluate(waiting);
+}
+
+double add_three_body(const ThreeBody& term, int center, Sides& sides) {
+    double energy = 0;
+    for_triples(term, sides, [&](Triples& waiting) { energy += evaluate_triples(term, center, sides, waiting); });
+    return energy;
 }
 
 double smallest(const Neighbors& neighbors) {

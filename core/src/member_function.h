@@ -165,27 +165,7 @@ void weigh_waiting(const Rows& rows, const Sides& sides, Triples& waiting) {
 
 /** Weights of the coefficients of all triples. */
 void weigh_triples(const Rows& rows, Sides& sides) {
-    const ThreeBody& term = *rows.triples.term;
-    int n = 0;
-    for (int s = 0; s < sides.n; ++s)
-        if (sides.distance[s] < term.cutoff && prepare_side(term, sides.distance[s], sides.prepared[s]))
-            sides.active[n++] = s;
-    Triples waiting;
-    for (int x = 0; x < n; ++x) {
-        const int j = sides.active[x];
-        const double* pj = sides.position + 4 * j;
-        for (int y = x + 1; y < n; ++y) {
-            const int k = sides.active[y], m = waiting.n;
-            const double* pk = sides.position + 4 * k;
-            waiting.x[m] = pk[0] - pj[0];
-            waiting.y[m] = pk[1] - pj[1];
-            waiting.z[m] = pk[2] - pj[2];
-            waiting.j[m] = j, waiting.k[m] = k;
-            if (++waiting.n == Triples::room)
-                weigh_waiting(rows, sides, waiting);
-        }
-    }
-    weigh_waiting(rows, sides, waiting);
+    for_triples(*rows.triples.term, sides, [&](Triples& waiting) { weigh_waiting(rows, sides, waiting); });
 }
 
 /** Whether the function of this pair of neighbors is symmetric. */

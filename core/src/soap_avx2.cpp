@@ -1,14 +1,7 @@
 // SOAP for avx2.
 #if defined(__x86_64__)
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC target("avx2,fma")
-#endif
-#define KML_NAME avx2
+#include "target_avx2.h"
 #define KML_WIDTH 4
 #include "soap_function.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif

@@ -1,14 +1,7 @@
 // SOAP for avx512.
 #if defined(__x86_64__)
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
-#endif
-#define KML_NAME avx512
+#include "target_avx512.h"
 #define KML_WIDTH 8
 #include "soap_function.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif

@@ -1,0 +1,10 @@
+/**
+ * All that follows is compiled for AVX2, up to target_end.h. Include it before anything else; why, says
+ * gdml_instructions.h.
+ */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define KML_NAME avx2
