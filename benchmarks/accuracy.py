@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from openmm_kml.files import write_atomically
 from openmm_kml.structures import read_molecules, split
 from openmm_kml.training import GDMLOptions, fit_gdml
-from openmm_kml.weights import write_atomically
 
 METHODS = {
     "default": {},

@@ -23,9 +23,9 @@ from crystals import CRYSTALS
 from lammps_helpers import lammps, read_dump
 
 from openmm_kml._engine import Engine
+from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.lammps import build_plugin, input_lines
 from openmm_kml.units import BOLTZMANN, KJ_PER_MOL
-from openmm_kml.weights import write_atomically
 
 SILICON = CRYSTALS["Si"]
 SAMPLE_EVERY = 20  # steps

@@ -25,11 +25,12 @@ from ase import Atoms
 from ase.io import write
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from openmm_kml.files import write_atomically
 from openmm_kml.metrics import structure_errors
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import read_structures, split_structures
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
-from openmm_kml.weights import save, write_atomically
+from openmm_kml.weights import save
 
 PAIRS = (
     "distance_2b cutoff={cutoff} cutoff_transition_width=1.0 covariance_type=ard_se delta=1.0 theta_uniform=1.0 "

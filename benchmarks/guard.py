@@ -31,13 +31,14 @@ from trained import DATA, OPTIONS, SYMMETRIES
 from openmm_kml.bonds import bonds_from_positions, covalent_sums
 from openmm_kml.doubt import AUTO_FACTOR, doubt_of, usual_doubt
 from openmm_kml.errors import EvaluationError
+from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.baseline import evaluate_baseline
 from openmm_kml.interfaces.openmm import KMLForce
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import MoleculeSet, Structure, StructureSet, read_molecules, split
 from openmm_kml.training import GDMLOptions, fit_gdml
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
-from openmm_kml.weights import to_bytes, write_atomically
+from openmm_kml.weights import to_bytes
 
 LOOK = 20  # steps
 BOUNDS = (1.0, 3.0)  # eV/Å: the largest force error of an atom up to which a model is taken to be right

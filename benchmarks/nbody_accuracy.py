@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from openmm_kml.files import write_atomically
 from openmm_kml.structures import read_structures, split_structures
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody, selection
 from openmm_kml.training.nbody.solve import BlockPrior
-from openmm_kml.weights import write_atomically
 
 
 class Ridge(selection.Hyperparameters):

@@ -15,9 +15,10 @@ import sys
 import time
 from pathlib import Path
 
+from openmm_kml.files import write_atomically
 from openmm_kml.structures import read_structures, split_structures
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
-from openmm_kml.weights import save, write_atomically
+from openmm_kml.weights import save
 
 
 def peak_memory():

@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 from gap_fit_peer import table
 
+from openmm_kml.files import write_atomically
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import read_structures, split_structures
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.soap import SoapOptions, fit_soap
-from openmm_kml.weights import to_bytes, write_atomically
+from openmm_kml.weights import to_bytes
 
 LARGE = 500  # atoms
 

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from conservation_local import HOUR, SILICON, parsed, thermo
 from lammps_helpers import lammps
 
+from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.lammps import build_plugin, input_lines
 from openmm_kml.units import BOLTZMANN, KJ_PER_MOL
-from openmm_kml.weights import write_atomically
 
 LOOK_EVERY = 10  # steps
 DECK = """{plugin}

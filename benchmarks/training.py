@@ -16,9 +16,9 @@ from pathlib import Path
 
 from accuracy import run_peer
 
+from openmm_kml.files import write_atomically
 from openmm_kml.structures import read_molecules, split
 from openmm_kml.training import GDMLOptions, fit_gdml
-from openmm_kml.weights import write_atomically
 
 METHODS = {
     "preset sgdml": {"preset": "sgdml", "length_scale": 20.0},

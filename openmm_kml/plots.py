@@ -62,7 +62,7 @@ def check_format(path):
 
 def save_figure(figure, path):
     """Write a picture under a temporary name and rename it."""
-    from openmm_kml.weights import write_atomically
+    from openmm_kml.files import write_atomically
 
     check_format(path)
     write_atomically(path, figure_bytes(figure, Path(path).suffix.lstrip(".").lower()))

@@ -101,7 +101,7 @@ def test_the_writer_refuses(name, text):
 def test_both_readers_refuse(name, monkeypatch):
     weights, terms = bad(name)
     with monkeypatch.context() as patch:  # the writer without its checks
-        patch.setattr("openmm_kml.weights._checked", lambda given: given)
+        patch.setattr("openmm_kml.weights.checked_weights", lambda given: given)
         data = to_bytes(Weights(weights.species, terms, weights.atom_energies))
     with pytest.raises(WeightFileError, match=r"switch|terms"):
         from_bytes(data)

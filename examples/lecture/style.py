@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from PIL import Image
 
+from openmm_kml.files import write_atomically
 from openmm_kml.plots import BLUE, GRAY, GREEN, ORANGE, figure_bytes, new_figure
-from openmm_kml.weights import write_atomically
 
 __all__ = ["BLUE", "GRAY", "GREEN", "ORANGE", "new_figure", "options_parser", "plain_ticks", "put_legend", "save"]
 

@@ -13,10 +13,10 @@ from openmm_kml.active_learning.journal import STATE, Journal, read_state, write
 from openmm_kml.active_learning.reference import LabelError, label
 from openmm_kml.active_learning.rounds import Round
 from openmm_kml.errors import DataError
+from openmm_kml.files import write_atomically
 from openmm_kml.structures import read_structures
 from openmm_kml.structures.extended_xyz import write_frames
 from openmm_kml.training.progress import progress_bar
-from openmm_kml.weights import write_atomically
 
 IDLE_ROUNDS = 5  # rounds without a new frame, after which nothing is expected of another
 _FACTORS = (0.01, 10.0)

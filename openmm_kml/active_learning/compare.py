@@ -9,11 +9,12 @@ from openmm_kml.active_learning.frames import LabeledFrames
 from openmm_kml.active_learning.reference import LabelError, label
 from openmm_kml.active_learning.rounds import Round, errors_of
 from openmm_kml.errors import DataError
+from openmm_kml.files import write_atomically
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import read_structures
 from openmm_kml.structures.extended_xyz import write_frames
 from openmm_kml.training.progress import progress_bar
-from openmm_kml.weights import to_bytes, write_atomically
+from openmm_kml.weights import to_bytes
 
 _SIZES = 8  # points of the curve of random sampling
 _DISCARDED = 0.25  # of each trajectory, at its beginning

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from openmm_kml.errors import DataError
+from openmm_kml.files import write_atomically
 from openmm_kml.structures import MoleculeSet, StructureSet, read_structures
 from openmm_kml.structures.extended_xyz import frame_text
-from openmm_kml.weights import write_atomically
 
 
 class LabeledFrames:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from openmm_kml.errors import DataError
-from openmm_kml.weights import write_atomically
+from openmm_kml.files import write_atomically
 
 FORMAT = "openmm-kml active learning 1"
 STATE, LOG = "state.json", "log.jsonl"

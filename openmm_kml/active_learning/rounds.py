@@ -15,10 +15,11 @@ from openmm_kml.active_learning.uncertainty import (
     has_uncertainty,
     score,
 )
+from openmm_kml.files import write_atomically
 from openmm_kml.metrics import structure_errors
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import StructureSet
-from openmm_kml.weights import to_bytes, write_atomically
+from openmm_kml.weights import to_bytes
 
 GROWTH = 1.2  # hyperparameters are chosen anew when the training frames have become so many times more
 

@@ -179,7 +179,7 @@ def write_json(path, content):
     """Write plain JSON to a temporary name and rename it; without a path, do nothing."""
     if path is None:
         return
-    from openmm_kml.weights import write_atomically
+    from openmm_kml.files import write_atomically
 
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
     write_atomically(path, (text + "\n").encode())

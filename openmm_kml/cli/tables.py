@@ -63,8 +63,8 @@ def _lammps(weights, path, options):
 def _openmm(weights, path, options):
     """Write the Force and return the lines of a script that puts it into a System."""
     from openmm_kml.elements import symbol
+    from openmm_kml.files import write_atomically
     from openmm_kml.interfaces.tables import custom_nonbonded_force
-    from openmm_kml.weights import write_atomically
 
     force = custom_nonbonded_force(weights, **options)
     import openmm

@@ -5,9 +5,9 @@ import numpy as np
 from openmm_kml import units
 from openmm_kml.dimers import dimer_energies
 from openmm_kml.elements import symbol
+from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.lammps import deck_word
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term
-from openmm_kml.weights import write_atomically
 
 
 def pair_table(weights, first, second, distances, leave_out_triples=False):

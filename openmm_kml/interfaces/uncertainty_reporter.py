@@ -22,10 +22,10 @@ from openmm_kml.doubt import (
     resolve_threshold,
     uncertain_frame,
 )
+from openmm_kml.files import write_atomically
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import Structure
 from openmm_kml.structures.extended_xyz import frame_text
-from openmm_kml.weights import write_atomically
 
 COLUMNS = ("step", "time_ps", "energy_std_eV", "energy_std_per_atom_eV", "largest_atomic_std_eV", "atom")
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from openmm_kml.errors import DataError
-from openmm_kml.weights import write_atomically
+from openmm_kml.files import write_atomically
 
 FORMAT = "openmm-kml checkpoint 1"
 

@@ -7,9 +7,9 @@ import numpy as np
 from openmm_kml.bonds import covalent_sums, radii_of
 from openmm_kml.elements import symbol
 from openmm_kml.errors import KMLError
+from openmm_kml.files import write_atomically
 from openmm_kml.md.system import GAS_CONSTANT
 from openmm_kml.neighbors import neighbor_list
-from openmm_kml.weights import write_atomically
 
 KEPT_FRAMES = 10
 

@@ -16,6 +16,7 @@ from openmm import unit
 
 from openmm_kml import units
 from openmm_kml.errors import DataError
+from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.baseline import digest
 from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_checkpoint
 from openmm_kml.md.guard import Guard, SimulationError
@@ -32,7 +33,6 @@ from openmm_kml.md.system import (
     seed_barostat,
 )
 from openmm_kml.md.uncertainty import DOUBTS, UNCERTAIN, UncertaintyWatch
-from openmm_kml.weights import write_atomically
 
 GUARD_INTERVAL = 100  # steps at most between two looks of the guard: some 60 µs each, against 100 evaluations
 

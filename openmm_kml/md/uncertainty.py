@@ -1,10 +1,10 @@
 """The guard of the uncertainty in a run: its table, the frames that it keeps, and what it says."""
 
 from openmm_kml.doubt import check_uncertainty, doubt_of, is_above, resolve_threshold, uncertain_frame
+from openmm_kml.files import write_atomically
 from openmm_kml.md.outputs import Table
 from openmm_kml.md.start import read_start_frames
 from openmm_kml.structures import Structure
-from openmm_kml.weights import write_atomically
 
 DOUBTS, UNCERTAIN = "uncertainty.csv", "uncertain.xyz"
 COLUMNS = ("step", "uncertainty_eV", "energy_std_eV", "atom")

@@ -8,7 +8,7 @@ import numpy as np
 
 from openmm_kml import __version__, plots, units
 from openmm_kml.elements import formula
-from openmm_kml.weights import write_atomically
+from openmm_kml.files import write_atomically
 
 KCAL = 1e3 * units.KCAL_PER_MOL  # meV
 

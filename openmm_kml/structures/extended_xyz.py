@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from openmm_kml.elements import symbol
-from openmm_kml.weights import write_atomically
+from openmm_kml.files import write_atomically
 
 
 def frame_text(frame, info=(), arrays=()):

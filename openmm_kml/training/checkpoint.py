@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from openmm_kml.errors import TrainingError
-from openmm_kml.weights import write_atomically
+from openmm_kml.files import write_atomically
 
 SECONDS_BETWEEN = 30.0
 _VECTORS = ("solution", "residual", "direction")
