@@ -2,7 +2,7 @@
 
 from openmm_kml.active_learning.campaign import Summary, learn
 from openmm_kml.active_learning.models import Recipe
-from openmm_kml.active_learning.reference import load_reference
 from openmm_kml.active_learning.settings import Settings
+from openmm_kml.interfaces.calculators import load_calculator as load_reference
 
 __all__ = ["Recipe", "Settings", "Summary", "learn", "load_reference"]

@@ -97,10 +97,10 @@ def run(args):
 def _learn(args, directory, stored):
     start = _start_frames(args) if args.resume is None else None
     from openmm_kml.active_learning import Recipe, Settings, learn, load_reference
-    from openmm_kml.active_learning.reference import resolved
+    from openmm_kml.interfaces.calculators import absolute_name
 
     settings = Settings(**_settings(args, Settings))
-    reference = resolved(args.reference) if start is not None else stored["reference"]
+    reference = absolute_name(args.reference) if start is not None else stored["reference"]
     calculator = load_reference(reference, args.reference_options)
     recipe = Recipe(args.kind, options_of_the_kind(args))
     identity = {
