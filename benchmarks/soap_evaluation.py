@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from openmm_kml._engine import Engine
+from openmm_kml._engine import Engine, SoapTrainingEngine
 from openmm_kml.descriptors.soap import soap_descriptor
 from openmm_kml.weights import SoapTerm, Weights, from_bytes, load, to_bytes
 
@@ -41,7 +41,7 @@ def model(elements, n_max, l_max, n_sparse, zeta, rng):
     descriptor = soap_descriptor(elements, n_max=n_max, l_max=l_max)
     empty = descriptor.term(zeta, np.ones((1, descriptor.dimension)), np.ones(1))
     spectra, count = [], 0
-    engine = Engine(to_bytes(Weights(elements=elements, terms=(empty,))))
+    engine = SoapTrainingEngine(to_bytes(Weights(elements=elements, terms=(empty,))))
     while count < n_sparse:
         positions, numbers, cell = silicon(2, elements, rng)
         positions += rng.normal(0, 0.3, positions.shape)

@@ -165,5 +165,5 @@ def test_the_license_of_the_plugin_is_that_of_lammps_and_stays_there():
         assert "version 2 of the GNU" in path.read_text(), path
     for folder in ("core", "openmm_kml", "cython_src", "plugins/openmm"):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in {".h", ".cpp", ".py", ".pyx"}:
+            if path.suffix in {".h", ".cpp", ".py", ".pyx", ".pxi"}:
                 assert '#include "pair.h"' not in path.read_text(), path

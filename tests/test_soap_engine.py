@@ -7,7 +7,7 @@ import pytest
 from local_models import CLAY, SILICA, SILICON, SOAP_MODELS, STRUCTURES, diamond, numbers_for, random_soap
 
 from openmm_kml import reference
-from openmm_kml._engine import Engine
+from openmm_kml._engine import Engine, SoapTrainingEngine
 from openmm_kml.descriptors.soap import expand, raw_power_spectrum
 from openmm_kml.errors import EvaluationError
 from openmm_kml.neighbors import neighbor_list
@@ -196,8 +196,9 @@ def test_a_lonely_atom_without_weight_of_its_own():
 
 def test_coincident_atoms_are_named():
     positions = np.array([[0.0, 0, 0], [2.0, 0, 0], [0.0, 2.0, 0], [2.0, 0, 1e-9]])
-    engine = Engine(to_bytes(model(SILICON, {})))
-    for call in (engine.evaluate_structure, engine.soap_descriptors, engine.soap_rows):
+    data = to_bytes(model(SILICON, {}))
+    training = SoapTrainingEngine(data)
+    for call in (Engine(data).evaluate_structure, training.soap_descriptors, training.soap_rows):
         with pytest.raises(EvaluationError, match="atoms 1 and 3 coincide"):
             call(positions, [14] * 4)
 
@@ -212,7 +213,7 @@ def test_descriptors_are_those_of_the_twin(name):
     places = np.searchsorted(weights.elements, numbers)
     terms = [term for term in weights.terms if isinstance(term, SoapTerm)]
     for k, term in enumerate(terms):
-        atoms, descriptors = Engine(to_bytes(weights)).soap_descriptors(positions, numbers, cell, pbc, k)
+        atoms, descriptors = SoapTrainingEngine(to_bytes(weights)).soap_descriptors(positions, numbers, cell, pbc, k)
         np.testing.assert_array_equal(atoms, np.flatnonzero(term.centers[places]))
         i, j, _, vectors, _ = neighbor_list(positions, cell, pbc, term.cutoff)
         for atom, found in zip(atoms, descriptors, strict=True):
@@ -226,7 +227,7 @@ def test_descriptors_are_those_of_the_twin(name):
 def test_rows_times_coefficients_are_the_energy_forces_and_virial(name):
     weights = model(*OPTIONS[name])
     given, term = arguments(weights), weights.terms[0]
-    engine = Engine(to_bytes(weights))
+    engine = SoapTrainingEngine(to_bytes(weights))
     energies, forces, virials = engine.soap_rows(*given)
     a = term.coefficients
     sums = a @ energies, np.einsum("s,sia->ia", a, forces), np.einsum("s,sab->ab", a, virials)
@@ -238,13 +239,13 @@ def test_rows_times_coefficients_are_the_energy_forces_and_virial(name):
 def test_rows_and_descriptors_do_not_depend_on_the_number_of_threads():
     weights = model(SILICA, {"n_sparse": 40})
     given = melt(SILICA)
-    engine = Engine(to_bytes(weights))
+    engine = SoapTrainingEngine(to_bytes(weights))
     for call in (engine.soap_rows, engine.soap_descriptors):
         for one, many in zip(call(*given, n_threads=1), call(*given, n_threads=3), strict=True):
             np.testing.assert_array_equal(one, many)
 
 
 def test_rows_of_a_term_that_is_not_there():
-    engine = Engine(to_bytes(SOAP_MODELS["soap of silicon"]))
+    engine = SoapTrainingEngine(to_bytes(SOAP_MODELS["soap of silicon"]))
     with pytest.raises(ValueError, match="of which the model has 1; 1 was given"):
         engine.soap_rows([[0.0, 0, 0]], [14], term=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openmm_kml.training.evaluation import NATIVE, Engine
+from openmm_kml.training.evaluation import NATIVE
 from openmm_kml.training.soap import jacobians
 from openmm_kml.weights import Weights, to_bytes
 
@@ -44,8 +44,11 @@ class Environments:
 
     def _opened(self):
         if self._engine is None:
+            from openmm_kml._engine import SoapTrainingEngine
+
             # Reading back what was written checks it, too.
-            self._engine = Engine(to_bytes(Weights(elements=np.array(self.elements), terms=tuple(self.terms))))
+            weights = Weights(elements=np.array(self.elements), terms=tuple(self.terms))
+            self._engine = SoapTrainingEngine(to_bytes(weights))
         return self._engine
 
 
