@@ -40,6 +40,8 @@ class KernelPotential:
     >>> energy, forces, virial = potential.evaluate(positions)  # doctest: +SKIP
     """
 
+    source = None  # the baseline that a sum adds: openmm_kml.interfaces.baselines.SumPotential
+
     def __init__(self, data):
         self._data = bytes(data)
         self._engine = Engine(self._data)

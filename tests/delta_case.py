@@ -7,7 +7,8 @@ from pathlib import Path
 from openmm import app
 from trained import ethanol_data, fit
 
-from openmm_kml.interfaces import baseline as baselines
+from openmm_kml.interfaces.baseline import SystemBaseline
+from openmm_kml.interfaces.baselines import record, subtract_from
 from openmm_kml.weights import to_bytes
 
 FOLDER = Path(__file__).parents[1] / "examples" / "data"
@@ -23,5 +24,6 @@ def classical(**options):
 @functools.cache
 def delta_bytes():
     """Return the weight file of a model of the difference to the force field."""
-    train, validation = (baselines.subtract_baseline(part, classical()) for part in ethanol_data())
-    return to_bytes(replace(fit(train, validation).weights, baseline=baselines.record(classical(), "mm.xml")))
+    baseline = SystemBaseline(classical(), "mm.xml")
+    train, validation = (subtract_from(part, baseline) for part in ethanol_data())
+    return to_bytes(replace(fit(train, validation).weights, baseline=record(baseline)))

@@ -17,6 +17,7 @@ from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, WeightFileError
 from openmm_kml.interfaces import baseline as baselines
 from openmm_kml.interfaces.ase import KMLCalculator
+from openmm_kml.interfaces.baselines import resolve_baseline, subtract_from
 from openmm_kml.interfaces.openmm import KMLForce
 from openmm_kml.md.start import read_start
 from openmm_kml.potential import KernelPotential
@@ -35,7 +36,7 @@ def delta(tmp_path):
 
 def test_what_is_subtracted_is_the_systems_energy_and_forces():
     _, validation = ethanol_data()
-    rest = baselines.subtract_baseline(validation, classical())
+    rest = subtract_from(validation, resolve_baseline(classical()))
     for m in range(3):
         energy, forces = energy_and_forces(context_for(classical(), validation.positions[m]))
         assert abs(energy) > 0.01

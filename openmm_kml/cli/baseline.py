@@ -1,21 +1,38 @@
-"""The option ``--baseline``, which the commands share: the classical System that a model is the difference to."""
+"""The option ``--baseline``, which the commands share: what a model is the difference to."""
 
+import dataclasses
 from pathlib import Path
+
+from openmm_kml.cli.common import warn
+
+_DIMERS = 40  # distances at which two atoms are looked at
 
 
 def add_baseline_option(parser):
     parser.add_argument(
-        "--baseline", type=Path, metavar="XML", help="serialized OpenMM System that the model is the difference to"
+        "--baseline",
+        metavar="WHAT",
+        help="what the model is the difference to: a weight file, MODULE:FUNCTION or FILE.py:FUNCTION that makes an "
+        "ASE calculator, or a serialized OpenMM System (.xml)",
     )
 
 
+def baseline_files(baseline):
+    """Return the files that the word after ``--baseline`` names, which no output may replace."""
+    if baseline is None:
+        return []
+    module = baseline.rpartition(":")[0]
+    return [path for path in (Path(baseline), Path(module)) if path.name and path.is_file()]
+
+
 def load_potential(model, baseline):
-    """Return the `KernelPotential` of a weight file, and the baseline's System or None.
+    """Return the `KernelPotential` of a weight file, of the sum with the baseline where there is one.
 
     Parameters
     ----------
     model : path
-    baseline : path or None
+    baseline : str or None
+        The word after ``--baseline``.
 
     Raises
     ------
@@ -23,15 +40,79 @@ def load_potential(model, baseline):
         If the model is the difference to a baseline and none or another one is given, or if one is given to a model
         that is the whole energy.
     openmm_kml.errors.DataError
-        If the file of the baseline is not a System that can be one.
+        If the baseline is none.
     """
     from openmm_kml.potential import KernelPotential
 
     if baseline is None:
-        return KernelPotential.load(model), None
-    from openmm_kml.interfaces.baseline import check_digest, load_baseline
+        return KernelPotential.load(model)
+    from openmm_kml.interfaces.baselines import SumPotential
 
-    potential = KernelPotential.load(model, delta=True)
-    system = load_baseline(baseline, potential.species)
-    check_digest(potential.weights.baseline, system)
-    return potential, system
+    return SumPotential.load(model, baseline)
+
+
+def without_baseline(name, *sets):
+    """Return the baseline, None without one, and sets of reference data minus what it gives.
+
+    Parameters
+    ----------
+    name : str or None
+        The word after ``--baseline``.
+    *sets : MoleculeSet or StructureSet
+    """
+    if name is None:
+        return None, sets
+    from openmm_kml.interfaces.baselines import resolve_baseline, subtract_from
+
+    baseline = resolve_baseline(name)
+    return baseline, [subtract_from(part, baseline) for part in sets]
+
+
+def with_record(weights, baseline):
+    """Return the weights of a model that says what it is the difference to; as they are without a baseline."""
+    if baseline is None:
+        return weights
+    from openmm_kml.interfaces.baselines import record
+
+    return dataclasses.replace(weights, baseline=record(baseline))
+
+
+def options_beside(baseline, options, train, rest):
+    """Return the options of a fit to the difference `rest` of the training frames `train` to a baseline."""
+    from openmm_kml.interfaces.baselines import atom_energies_left, lost_virials
+
+    lost = lost_virials(train, rest)
+    if lost and options.virials:
+        warn(f"the baseline {baseline.name} has no stress: the virials of {lost} training frames are left out")
+    known = options.atom_energies
+    return dataclasses.replace(
+        options,
+        atom_energies=None if known is None else atom_energies_left(known, baseline),
+        # Nuclear repulsion twice would be wrong by itself where atoms come close.
+        repulsion=options.repulsion and not baseline.has_repulsion,
+        difference=True,
+    )
+
+
+def warn_of_attraction(weights, baseline, shortest):
+    """Warn of two atoms that the sum of a baseline and a model draws together at distances without data."""
+    import numpy as np
+
+    from openmm_kml.elements import SYMBOLS
+    from openmm_kml.errors import KMLError
+    from openmm_kml.interfaces.baselines import SumPotential
+    from openmm_kml.weights import to_bytes
+
+    potential = SumPotential(to_bytes(weights), baseline)
+    for pair, distance in shortest.items():
+        numbers = [SYMBOLS.index(name) for name in pair.split("-")]
+        places = [[[0.0, 0.0, 0.0], [0.0, 0.0, r]] for r in np.linspace(0.3 * distance, distance, _DIMERS)]
+        try:
+            energies = [potential.evaluate(positions, numbers).energy for positions in places]
+        except KMLError:  # calculators that do not converge there, or do not know two atoms alone
+            continue
+        if np.any(np.diff(energies) > 0):
+            warn(
+                f"{pair}: model and baseline together attract somewhere below {distance:.2f} Å, where there are no "
+                "data; add frames with short distances, or choose a baseline that repels there"
+            )

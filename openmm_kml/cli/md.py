@@ -102,10 +102,8 @@ def run(args):
         checkpoint_seconds=args.checkpoint_seconds,
         n_threads=args.threads,
     )
-    potential, baseline = load_potential(args.model, args.baseline)
-    summary = md.run(
-        potential, args.start, args.output, settings, resume=args.resume, baseline=baseline, progress=not args.quiet
-    )
+    potential = load_potential(args.model, args.baseline)
+    summary = md.run(potential, args.start, args.output, settings, resume=args.resume, progress=not args.quiet)
     if not args.quiet:
         _print_summary(summary, args)
     if summary.signal:

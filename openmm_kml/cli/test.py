@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from openmm_kml.cli.baseline import add_baseline_option, load_potential
+from openmm_kml.cli.baseline import add_baseline_option, baseline_files, load_potential
 from openmm_kml.cli.common import (
     add_command,
     add_json_option,
@@ -50,23 +50,19 @@ def add_parser(subparsers):
 
 
 def run(args):
-    check_outputs({"report": args.json, "picture": args.plot}, (args.model, args.data, args.baseline))
+    check_outputs({"report": args.json, "picture": args.plot}, (args.model, args.data, *baseline_files(args.baseline)))
     check_picture(args.plot)
 
     from openmm_kml.errors import DataError
     from openmm_kml.metrics import errors
 
-    potential, baseline = load_potential(args.model, args.baseline)
+    potential = load_potential(args.model, args.baseline)
     if potential.weights.elements is not None:
         _test_local(args, potential)
         return
     molecules = _frames(args, potential.weights.provenance, read_data(args))
     if molecules.energies is None and molecules.forces is None:
         raise DataError(f"{args.data} has neither energies nor forces to compare with")
-    if baseline is not None:
-        from openmm_kml.interfaces.baseline import subtract_baseline
-
-        molecules = subtract_baseline(molecules, baseline)
     if molecules.energies is not None and _has_no_zero(potential.weights):
         warn(
             f"{args.model} was trained without energies: they have no common zero with those of {args.data}, and their "

@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 from pathlib import Path
 
-from openmm_kml.cli.baseline import add_baseline_option
+from openmm_kml.cli.baseline import add_baseline_option, baseline_files, with_record, without_baseline
 from openmm_kml.cli.common import (
     add_command,
     add_data_options,
@@ -63,7 +63,7 @@ def train_description():
 
 def run(args):
     outputs = {"weight file": args.output, "report": args.json, "checkpoint": args.checkpoint}
-    check_outputs(outputs, (args.data, args.baseline))
+    check_outputs(outputs, (args.data, *baseline_files(args.baseline)))
     from openmm_kml.potential import KernelPotential  # an engine that is missing is noticed before the training
 
     molecules = read_data(args)
@@ -74,7 +74,7 @@ def run(args):
         f"{len(train)} for training, {len(validation)} for validation, {len(test)} for the test"
     )
 
-    baseline, (train, validation, test) = _without_baseline(args, train, validation, test)
+    baseline, (train, validation, test) = without_baseline(args.baseline, train, validation, test)
 
     from openmm_kml.training import fit_gdml
 
@@ -94,13 +94,14 @@ def run(args):
     }
     provenance = {
         **fit.weights.provenance,
-        "command": command_record(args, (args.baseline,)),
+        "command": command_record(args, baseline_files(args.baseline)),
         "data": {"name": molecules.name, "digest": molecules.digest, "frames": len(molecules)},
         "split": _counts(train, validation, test) | {"seed": args.seed},
         "errors": measured,
         **usual_doubt(potential, ((r, None, None) for part in (test, validation) for r in part.positions)),
     }
-    save(dataclasses.replace(fit.weights, provenance=provenance, baseline=baseline), args.output)
+    weights = dataclasses.replace(fit.weights, provenance=provenance)
+    save(with_record(weights, baseline), args.output)
     if args.checkpoint is not None and fit.report["solver"]["name"] == "iterative":
         args.checkpoint.unlink(missing_ok=True)  # not before: a kill must cost nothing
     write_json(args.json, {"model": str(args.output), "errors": measured, "split": provenance["split"], **fit.report})
@@ -124,16 +125,6 @@ def _split(args, molecules):
         warn(f"{repeated} of {len(molecules)} frames repeat an earlier geometry and are left out")
     n_valid = args.n_train if args.n_valid is None else args.n_valid
     return split(molecules, args.n_train, n_valid, args.n_test, args.seed)
-
-
-def _without_baseline(args, *sets):
-    """Return the `Baseline` to record, None without one, and the sets minus its energies and forces."""
-    if args.baseline is None:
-        return None, sets
-    from openmm_kml.interfaces.baseline import load_baseline, record, subtract_baseline
-
-    system = load_baseline(args.baseline, sets[0].numbers)
-    return record(system, args.baseline.name), [subtract_baseline(part, system) for part in sets]
 
 
 def _counts(train, validation, test):

@@ -1,8 +1,17 @@
 """What ``kml train nbody`` and ``kml train soap`` share: arguments, splits, the record, the table of errors."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
+from openmm_kml.cli.baseline import (
+    add_baseline_option,
+    baseline_files,
+    options_beside,
+    warn_of_attraction,
+    with_record,
+    without_baseline,
+)
 from openmm_kml.cli.common import (
     add_json_option,
     check_outputs,
@@ -30,6 +39,7 @@ def add_local_arguments(parser):
         help="validation frames (default: a tenth with --selection validation, else none)",
     )
     parser.add_argument("--n-test", type=natural, metavar="N", help="frames to test on (default: a tenth)")
+    add_baseline_option(parser)
 
 
 def add_last_arguments(parser):
@@ -38,14 +48,15 @@ def add_last_arguments(parser):
     parser.add_argument("--quiet", action="store_true", help="no progress bars, print the errors only")
 
 
-def train_local(args, fit, measure, print_choice, look):
+def train_local(args, fit, options, measure, print_choice, look):
     """Train a model of any structure, test it, and write it.
 
     Parameters
     ----------
     args : argparse.Namespace
     fit : callable
-        Of training and validation frames: an object with `weights` and `report`.
+        Of training and validation frames and options: an object with `weights` and `report`.
+    options : openmm_kml.training.fit_options.FitOptions
     measure : callable
         Of weights and structures: their errors.
     print_choice : callable
@@ -53,7 +64,8 @@ def train_local(args, fit, measure, print_choice, look):
     look : str
         The next command that shows the model, with {} for its file.
     """
-    check_outputs({"weight file": args.output, "report": args.json}, (args.data,))
+    files = baseline_files(args.baseline)
+    check_outputs({"weight file": args.output, "report": args.json}, (args.data, *files))
     structures = read_structure_data(args)
     train, validation, test = _split(args, structures)
     say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
@@ -66,7 +78,11 @@ def train_local(args, fit, measure, print_choice, look):
     from openmm_kml.potential import KernelPotential
     from openmm_kml.weights import save, to_bytes
 
-    fitted = fit(train, validation)
+    baseline, rest = without_baseline(args.baseline, train, validation, test)
+    if baseline is not None:
+        options = options_beside(baseline, options, train, rest[0])
+        train, validation, test = rest
+    fitted = fit(train, validation, options=options)
     for note in fitted.report["notes"]:
         warn(note)
     if not args.quiet:
@@ -80,7 +96,7 @@ def train_local(args, fit, measure, print_choice, look):
     split = {"n_train": len(train), "n_validation": len(validation), "n_test": len(test), "seed": args.seed}
     provenance = {
         **fitted.weights.provenance,
-        "command": command_record(args),
+        "command": command_record(args, files),
         "data": {"name": structures.name, "digest": structures.digest, "frames": len(structures)},
         "split": split,
         "errors": measured,
@@ -88,13 +104,17 @@ def train_local(args, fit, measure, print_choice, look):
             potential, ((frame.positions, frame.numbers, frame.cell, frame.pbc) for frame in [*test, *validation])
         ),
     }
-    save(dataclasses.replace(fitted.weights, provenance=provenance), args.output)
+    weights = with_record(dataclasses.replace(fitted.weights, provenance=provenance), baseline)
+    save(weights, args.output)
+    if baseline is not None:
+        warn_of_attraction(weights, baseline, fitted.report["shortest_distances"])
     write_json(args.json, {"model": str(args.output), "errors": measured, "split": split, **fitted.report})
     if measured:
         print_errors(list(measured.items()))
     say(f"\nwrote {args.output}. Next:")
     say(f"  {look.format(args.output)}")
-    say(f"  kml test {args.output} {args.data} --held-out --plot parity.png")
+    added = "" if baseline is None else f" --baseline {shlex.quote(args.baseline)}"
+    say(f"  kml test {args.output} {args.data} --held-out --plot parity.png{added}")
 
 
 def _split(args, structures):

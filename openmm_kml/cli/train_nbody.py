@@ -1,7 +1,5 @@
 """``kml train nbody``: train two- and three-body functions of any structure."""
 
-from functools import partial
-
 from openmm_kml.cli.common import add_command, natural
 from openmm_kml.cli.nbody_options import add_nbody_options, add_structure_options, nbody_options
 from openmm_kml.cli.train_local import add_last_arguments, add_local_arguments, print_common, train_local
@@ -29,8 +27,7 @@ def run(args):
     from openmm_kml.training.evaluation import model_errors
     from openmm_kml.training.nbody import fit_nbody
 
-    fit = partial(fit_nbody, options=nbody_options(args))
-    train_local(args, fit, model_errors, print_choice, "kml info {} --plot functions.png")
+    train_local(args, fit_nbody, nbody_options(args), model_errors, print_choice, "kml info {} --plot functions.png")
 
 
 def print_choice(report):

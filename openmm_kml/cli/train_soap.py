@@ -1,7 +1,5 @@
 """``kml train soap``: train a many-body potential, a sparse Gaussian process on SOAP."""
 
-from functools import partial
-
 from openmm_kml.cli.common import add_command
 from openmm_kml.cli.nbody_options import add_structure_options
 from openmm_kml.cli.soap_options import add_soap_options, soap_options
@@ -29,8 +27,7 @@ def run(args):
     from openmm_kml.training.evaluation import model_errors
     from openmm_kml.training.soap import fit_soap
 
-    fit = partial(fit_soap, options=soap_options(args))
-    train_local(args, fit, model_errors, print_choice, "kml info {}")
+    train_local(args, fit_soap, soap_options(args), model_errors, print_choice, "kml info {}")
 
 
 def print_choice(report):

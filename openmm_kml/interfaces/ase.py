@@ -19,6 +19,9 @@ class KMLCalculator(Calculator):
     ----------
     potential : KernelPotential, str or Path
         The potential, or the path of its weight file.
+    baseline : str, Path or object, optional
+        What the potential is the difference to, which is added: an ASE calculator, a weight file, or whatever else
+        `openmm_kml.interfaces.baselines.resolve_baseline` takes. Standard deviations are the potential's alone.
     n_threads : int, optional
         OpenMP threads; all cores by default, and one where the work is small.
     uncertainty : bool
@@ -29,7 +32,10 @@ class KMLCalculator(Calculator):
     Raises
     ------
     openmm_kml.errors.WeightFileError
-        If `uncertainty` is wanted and the model has none.
+        If `uncertainty` is wanted and the model has none; if the potential is the difference to a baseline and none or
+        another one is given.
+    openmm_kml.errors.DataError
+        If the baseline is none, or cannot be evaluated on a structure.
 
     Notes
     -----
@@ -40,9 +46,9 @@ class KMLCalculator(Calculator):
 
     implemented_properties = ("energy", "free_energy", "forces", "stress", "energies", "energy_std", "energies_std")
 
-    def __init__(self, potential, n_threads=None, uncertainty=False, **kwargs):
+    def __init__(self, potential, n_threads=None, uncertainty=False, baseline=None, **kwargs):
         super().__init__(**kwargs)
-        self.potential = potential if isinstance(potential, KernelPotential) else KernelPotential.load(potential)
+        self.potential = _loaded(potential, baseline)
         self.n_threads = n_threads
         self.uncertainty = uncertainty
         if uncertainty:
@@ -65,6 +71,14 @@ class KMLCalculator(Calculator):
             self.results["energy_std"] = found.energy_std
             if found.atomic_std is not None:
                 self.results["energies_std"] = found.atomic_std
-        if whole_cell:
+        if whole_cell and virial is not None:
             stress = -virial / atoms.get_volume()
             self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def _loaded(potential, baseline):
+    if baseline is not None:
+        from openmm_kml.interfaces.baselines import SumPotential
+
+        return SumPotential.load(potential, baseline)
+    return potential if isinstance(potential, KernelPotential) else KernelPotential.load(potential)

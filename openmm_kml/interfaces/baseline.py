@@ -13,15 +13,74 @@ from openmm import unit
 
 from openmm_kml import units
 from openmm_kml.elements import symbol
-from openmm_kml.errors import DataError, WeightFileError
+from openmm_kml.errors import DataError
 from openmm_kml.interfaces._openmm_library import load_library
-from openmm_kml.structures import MoleculeSet
-from openmm_kml.weights import Baseline
+from openmm_kml.interfaces.baseline_kinds import check_same_digest, free_virial
+from openmm_kml.potential import Evaluation
 
 MASS_TOLERANCE = 0.05  # dalton
 
 # Forces without an energy, which a System may have or not.
 _NO_ENERGY = (openmm.CMMotionRemover, openmm.AndersenThermostat, openmm.MonteCarloBarostat)
+
+
+class SystemBaseline:
+    """A System of one molecule that a model is the difference to, as `openmm_kml.interfaces.baseline_kinds` has others.
+
+    Parameters
+    ----------
+    system : openmm.System
+    name : str
+        How it is called in messages and in the weight file of the difference.
+
+    Raises
+    ------
+    DataError
+        If the System cannot be a baseline.
+    """
+
+    what = "System"
+    has_repulsion = True
+
+    def __init__(self, system, name="a System"):
+        check_baseline(system)
+        self.system, self.name = system, name
+        self.digest = digest(system)
+        self._context, self._numbers = None, None
+
+    @classmethod
+    def load(cls, path):
+        """Return the baseline of the XML file of a System; errors as in `load_baseline`."""
+        return cls(load_baseline(path), Path(path).name)
+
+    def evaluate(self, positions, numbers, cell=None, pbc=None):
+        """Return the `Evaluation` of the molecule.
+
+        Raises
+        ------
+        DataError
+            If the structure is periodic, has other atoms than the System, or its energy or a force is not finite.
+        """
+        if np.any(cell is not None if pbc is None else pbc):
+            raise DataError(
+                f"the baseline {self.name} is the System of one molecule, and the structure is periodic: take a weight "
+                "file or an ASE calculator"
+            )
+        numbers = np.asarray(numbers)
+        if self._numbers is None or not np.array_equal(self._numbers, numbers):
+            try:
+                check_baseline(self.system, numbers)
+            except DataError as error:
+                raise DataError(f"{self.name}: {error}") from None
+            self._numbers = numbers
+        if self._context is None:
+            self._context = _context(self.system)
+        energy, forces = _energy_and_forces(self._context, positions)
+        return Evaluation(energy, forces, free_virial(positions, forces))
+
+    def evaluate_atomic(self, positions, numbers, cell=None, pbc=None):
+        """Raise ValueError: a System has no energies of single atoms."""
+        raise ValueError(f"the baseline {self.name} has no energies of single atoms")
 
 
 def load_baseline(path, numbers=None):
@@ -92,11 +151,6 @@ def digest(system):
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def record(system, name):
-    """Return the `Baseline` that a weight file records of a System."""
-    return Baseline(digest(system), name)
-
-
 def check_digest(baseline, system):
     """Raise WeightFileError unless a System is the baseline of a model.
 
@@ -106,14 +160,7 @@ def check_digest(baseline, system):
         As the weight file records it.
     system : openmm.System
     """
-    if baseline is None:
-        raise WeightFileError("this model is the whole energy and not the difference to a baseline; add none to it")
-    found = digest(system)
-    if found != baseline.digest:
-        raise WeightFileError(
-            f"this System is not the baseline of the model: the forces of {baseline.name!r} have the digest "
-            f"{baseline.digest[:19]}…, these have {found[:19]}…; take the System that the model was trained with"
-        )
+    check_same_digest(baseline, digest(system), "System")
 
 
 def evaluate_baseline(system, positions):
@@ -134,42 +181,30 @@ def evaluate_baseline(system, positions):
     DataError
         If an energy or a force is not finite; the message names the frame.
     """
-    platform = openmm.Platform.getPlatformByName("Reference")  # double precision
-    context = openmm.Context(openmm.XmlSerializer.clone(system), openmm.VerletIntegrator(0.001), platform)
+    context = _context(system)
     energies, forces = np.empty(len(positions)), np.empty(np.shape(positions))
     for m, frame in enumerate(positions):
-        context.setPositions(np.asarray(frame) * 0.1)
-        state = context.getState(energy=True, forces=True)
-        energies[m] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        forces[m] = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.angstrom)
-        if not (np.isfinite(energies[m]) and np.isfinite(forces[m]).all()):
-            raise DataError(f"frame {m + 1}: the baseline's energy or a force is not finite")
-    return energies * units.KJ_PER_MOL, forces * units.KJ_PER_MOL
+        try:
+            energies[m], forces[m] = _energy_and_forces(context, frame)
+        except DataError as error:
+            raise DataError(f"frame {m + 1}: {error}") from None
+    return energies, forces
 
 
-def subtract_baseline(molecules, system):
-    """Return reference data minus a baseline: what a Δ-model is trained and tested on.
+def _context(system):
+    platform = openmm.Platform.getPlatformByName("Reference")  # double precision
+    return openmm.Context(openmm.XmlSerializer.clone(system), openmm.VerletIntegrator(0.001), platform)
 
-    Parameters
-    ----------
-    molecules : openmm_kml.structures.MoleculeSet
-    system : openmm.System
-        Its particles are the atoms in their order.
 
-    Raises
-    ------
-    DataError
-        If the System cannot be the baseline of these molecules.
-    """
-    check_baseline(system, molecules.numbers)
-    energies, forces = evaluate_baseline(system, molecules.positions)
-    return MoleculeSet(
-        molecules.numbers,
-        molecules.positions,
-        None if molecules.energies is None else molecules.energies - energies,
-        None if molecules.forces is None else molecules.forces - forces,
-        molecules.name,
-    )
+def _energy_and_forces(context, positions):
+    """Return energy, eV, and forces, eV/Å, of positions in Å; DataError if they are not finite."""
+    context.setPositions(np.asarray(positions) * 0.1)
+    state = context.getState(energy=True, forces=True)
+    energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+    forces = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.angstrom)
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        raise DataError("the baseline's energy or a force is not finite")
+    return energy * units.KJ_PER_MOL, np.array(forces) * units.KJ_PER_MOL
 
 
 def energy_forces(system):

@@ -8,6 +8,7 @@ import ctypes
 import operator
 from dataclasses import replace
 
+from openmm_kml.errors import WeightFileError
 from openmm_kml.interfaces._openmm_library import device_warnings, load_library, openmm
 from openmm_kml.potential import KernelPotential
 
@@ -61,8 +62,9 @@ class KMLForce(openmm.Force):
     output : {"energy", "uncertainty"}
         What the energy of the Force is.
     baseline_system : openmm.System, optional
-        For a model that is the difference to a baseline: the System to which the Force will be added. Its forces must
-        be that baseline, and its particles the model's atoms in order.
+        For a model that is the difference to a baseline: the System to which the Force will be added. Either its forces
+        are that baseline and its particles the model's atoms in order; or, where the baseline is a weight file, one of
+        its forces is the KMLForce of that file on the same particles.
     baseline_added : bool
         For such a model in a larger System: the statement that the System holds the baseline's energy.
 
@@ -97,8 +99,6 @@ class KMLForce(openmm.Force):
             potential = _as_potential(potential_or_path)
         else:
             potential = as_difference(potential_or_path)
-        if baseline_system is not None:
-            _check_baseline(potential, baseline_system, particles)
         if potential.species is None:
             numbers = _numbers_for(potential, topology, numbers, particles)
             periodic = _is_periodic(topology, periodic)
@@ -107,6 +107,8 @@ class KMLForce(openmm.Force):
             numbers = None  # the model has its own
         if topology is not None and potential.species is not None:
             _check_elements(potential, topology, particles)
+        if baseline_system is not None:
+            _check_baseline(potential, baseline_system, particles, numbers, periodic, scale_parameter)
         data = potential.to_bytes()
         load_library().put_force_aside(data, len(data))
         # The pointer comes back as one of OpenMM's own proxies, ownership included.
@@ -137,9 +139,7 @@ class KMLForce(openmm.Force):
 
     def getPotential(self):
         """Return the model as a `KernelPotential`."""
-        size = ctypes.c_size_t()
-        data = load_library().get_model(self._pointer(), ctypes.byref(size))
-        return KernelPotential.from_bytes(ctypes.string_at(data, size.value))
+        return KernelPotential.from_bytes(self._model())
 
     def setPotential(self, potential_or_path):
         """Replace the model; existing Contexts follow at `updateParametersInContext`.
@@ -254,6 +254,12 @@ class KMLForce(openmm.Force):
         """
         load_library().update_parameters(self._pointer(), int(context.this))
 
+    def _model(self):
+        """Return the bytes of the weight file."""
+        size = ctypes.c_size_t()
+        data = load_library().get_model(self._pointer(), ctypes.byref(size))
+        return ctypes.string_at(data, size.value)
+
     def _pointer(self):
         return int(self.this)
 
@@ -274,13 +280,43 @@ def as_difference(potential_or_path):
     return KernelPotential.from_bytes(potential_or_path.to_bytes(), delta=True)
 
 
-def _check_baseline(potential, system, particles):
+def _check_baseline(potential, system, particles, numbers, periodic, scale_parameter):
+    """Raise WeightFileError unless a System holds the baseline of a model that is to act on these particles."""
     from openmm_kml.interfaces.baseline import check_digest
+    from openmm_kml.interfaces.baseline_kinds import file_digest
 
-    n_atoms = system.getNumParticles() if potential.species is None else len(potential.species)
-    if particles is not None and _as_indices(particles) not in ([], list(range(n_atoms))):
-        raise ValueError("with baseline_system the particles stand in the order of the baseline: leave particles out")
-    check_digest(potential.baseline, system)
+    is_model = load_library().is_kml_force
+    models = [KMLForce.cast(force) for force in system.getForces() if is_model(int(force.this))]
+    models = [force for force in models if file_digest(force._model()) == potential.baseline.digest]
+    if not models:
+        n_atoms = system.getNumParticles() if potential.species is None else len(potential.species)
+        if particles is not None and _as_indices(particles) not in ([], list(range(n_atoms))):
+            raise ValueError("with baseline_system the particles are in the order of the baseline: leave particles out")
+        check_digest(potential.baseline, system)
+        return
+    name = potential.baseline.name
+    if len(models) > 1:
+        raise WeightFileError(f"the System holds the baseline {name!r} {len(models)} times; it belongs there once")
+    there = models[0]
+    mine = _atoms_of(particles, potential.species if numbers is None else numbers, system)
+    numbers_there = there.getNumbers() or there.getPotential().species
+    for what, same in {
+        "particles": mine == _atoms_of(there.getParticles(), numbers_there, system),
+        "periodicity": periodic is None or not there.getNumbers() or there.usesPeriodicBoundaryConditions() == periodic,
+        "scale parameter": there.getScaleParameter() == (scale_parameter or ""),
+        "output": there.getOutput() == "energy",
+    }.items():
+        if not same:
+            raise WeightFileError(
+                f"the KMLForce of the baseline {name!r} in the System has another {what} than that of the model would "
+                "have; make both alike"
+            )
+
+
+def _atoms_of(particles, numbers, system):
+    """Return particle -> atomic number of a Force; None or no particles stands for all of the System."""
+    indices = _as_indices(particles) if particles is not None and len(particles) else range(system.getNumParticles())
+    return dict(zip(indices, map(int, numbers), strict=False))
 
 
 def _as_indices(particles, name="particles"):

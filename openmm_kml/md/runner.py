@@ -17,7 +17,6 @@ from openmm import unit
 from openmm_kml import units
 from openmm_kml.errors import DataError
 from openmm_kml.files import write_atomically
-from openmm_kml.interfaces.baseline import digest
 from openmm_kml.md.checkpoint import check_identity, read_checkpoint, write_checkpoint
 from openmm_kml.md.guard import Guard, SimulationError
 from openmm_kml.md.outputs import TRAJECTORIES, Table, energy_columns
@@ -72,12 +71,13 @@ class Summary:
     uncertainty: str = ""
 
 
-def run(potential, start_path, directory, settings, *, resume=False, baseline=None, progress=True):
+def run(potential, start_path, directory, settings, *, resume=False, progress=True):
     """Run molecular dynamics of one molecule, or of any structure under a model of local terms.
 
     Parameters
     ----------
     potential : openmm_kml.potential.KernelPotential
+        Of a sum of a baseline and a model of one molecule, the start has the model's order of atoms.
     start_path : path
         Atoms and positions, as `openmm_kml.md.start.read_start` reads them.
     directory : path
@@ -85,8 +85,6 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     settings : Settings
     resume : bool
         Go on from the checkpoint in the directory, up to ``settings.steps``.
-    baseline : openmm.System, optional
-        For a model of the difference to a baseline: that baseline; the start then has the model's order of atoms.
     progress : bool
         Show a progress bar with ns/day and the remaining time.
 
@@ -105,12 +103,12 @@ def run(potential, start_path, directory, settings, *, resume=False, baseline=No
     platform = find_platform(settings.platform)
     start = read_start(start_path, molecule=potential.species is not None)
     particles = model_order(potential, start)
-    if baseline is not None and particles != tuple(range(len(particles))):
+    if potential.source is not None and particles != tuple(range(len(particles))):
         raise ValueError(f"with a baseline, the atoms of {start_path} must stand in the model's order; they do not")
-    system = build_system(potential, start, particles, settings.n_threads, baseline)
+    system = build_system(potential, start, particles, settings.n_threads)
     if settings.ensemble == "npt":
         add_barostat(system, start, settings)
-    identity = _identity(potential, start, particles, settings, platform, baseline)
+    identity = _identity(potential, start, particles, settings, platform)
     directory = Path(directory)
     watch = None
     if settings.guard_uncertainty is not None:
@@ -344,7 +342,7 @@ def _next(step, settings):
     return min(settings.steps, *((step // interval + 1) * interval for interval in intervals))
 
 
-def _identity(potential, start, particles, settings, platform, baseline):
+def _identity(potential, start, particles, settings, platform):
     """Return what a continuation must have in common with the run, as plain JSON."""
     result = settings.identity() | {
         "platform": platform.getName(),
@@ -355,8 +353,8 @@ def _identity(potential, start, particles, settings, platform, baseline):
     }
     if start.box is not None:
         result["box"] = start.box.tolist()
-    if baseline is not None:
-        result["baseline"] = digest(baseline)
+    if potential.source is not None:
+        result["baseline"] = potential.source.digest
     return json.loads(json.dumps(result))
 
 

@@ -11,38 +11,55 @@ from openmm_kml.interfaces.openmm import KMLForce
 GAS_CONSTANT = 8.31446261815324e-3  # kJ/mol/K, exact
 
 
-def build_system(potential, start, particles, n_threads=None, baseline=None):
+def build_system(potential, start, particles, n_threads=None):
     """Return an OpenMM System of one molecule, or of atoms in a periodic box, under a model.
 
     Parameters
     ----------
     potential : openmm_kml.potential.KernelPotential
+        Of a sum (`openmm_kml.interfaces.baselines.SumPotential`), the forces of the baseline are added, too.
     start : openmm_kml.md.start.Start
     particles : sequence of int
         Index in the start of each atom of the model.
     n_threads : int, optional
-    baseline : openmm.System, optional
-        What the model is the difference to; its forces are added, its particles are the model's atoms in order.
 
     Raises
     ------
     ValueError
-        If the model is a difference and the baseline is not its own, or stands in another order.
+        If the baseline is none that runs in OpenMM.
     """
-    system = openmm.System() if baseline is None else openmm.XmlSerializer.clone(baseline)
+    baseline = potential.source
+    classical = getattr(baseline, "system", None)
+    system = openmm.System() if classical is None else openmm.XmlSerializer.clone(classical)
     for index, atom in enumerate(start.topology.atoms()):
-        if baseline is None:
+        if classical is None:
             system.addParticle(atom.element.mass)
         else:
             system.setParticleMass(index, atom.element.mass)
-    if potential.species is None:
-        force = KMLForce(potential, topology=start.topology, n_threads=n_threads, baseline_system=baseline)
-        if start.box is not None:
-            system.setDefaultPeriodicBoxVectors(*(start.box * 0.1))
-    else:
-        force = KMLForce(potential, particles, n_threads=n_threads, baseline_system=baseline)
-    system.addForce(force)
+    if start.box is not None:
+        system.setDefaultPeriodicBoxVectors(*(start.box * 0.1))
+    if classical is None and baseline is not None:
+        system.addForce(_force(_model_of(baseline), start, particles, n_threads))
+    with_baseline = None if baseline is None else system
+    system.addForce(_force(potential, start, particles, n_threads, with_baseline))
     return system
+
+
+def _force(potential, start, particles, n_threads, baseline_system=None):
+    options = {"n_threads": n_threads, "baseline_system": baseline_system}
+    if potential.species is None:
+        return KMLForce(potential, topology=start.topology, **options)
+    return KMLForce(potential, particles, **options)
+
+
+def _model_of(baseline):
+    potential = getattr(baseline, "potential", None)
+    if potential is None:
+        raise ValueError(
+            f"OpenMM does not run the ASE calculator {baseline.name}: run the dynamics in ASE, with "
+            "KMLCalculator(model, baseline=calculator)"
+        )
+    return potential
 
 
 def add_barostat(system, start, settings):

@@ -35,6 +35,8 @@ class FitOptions:
     n_threads : int
         Of the linear algebra. Its threads spin while they wait: on a busy machine two of them were slower by ten.
     progress : bool
+    difference : bool
+        The labels are differences to a baseline, so that nothing is said of two atoms that the model alone attracts.
     """
 
     noise_energy: float = 0.002
@@ -49,10 +51,11 @@ class FitOptions:
     members: int = 16
     n_threads: int = 1
     progress: bool = True
+    difference: bool = False
 
     _selections = SELECTIONS
     # Options that do not change the result.
-    _not_recorded = frozenset({"progress", "n_threads"})
+    _not_recorded = frozenset({"progress", "n_threads", "difference"})
 
     def __post_init__(self):
         check_choice("selection", self.selection, self._selections)

@@ -101,7 +101,7 @@ class _Training(LocalTraining):
                 *data_warnings(self.train, options),
                 *reach_warnings(found, options),
                 *notes,
-                *wall_notes(weights, basis.grid2.start),
+                *([] if options.difference else wall_notes(weights, basis.grid2.start)),
                 *noise_warnings(posterior.scale),
             ],
         }

@@ -133,7 +133,7 @@ class _Training(LocalTraining):
             "notes": [
                 *data_warnings(self.train, options),
                 *notes,
-                *wall_notes(weights, splines.grid2.start),
+                *([] if options.difference else wall_notes(weights, splines.grid2.start)),
                 *noise_warnings(posterior.scale),
             ],
         }
