@@ -1,6 +1,7 @@
 """Predicted standard deviations held against errors: the calibration of a model, and measures of how good it is.
 
-Scale and floor are those that make the errors most likely under σ² = scale² (raw variance + floor²).
+Scale, floor and tail are those that make the errors most likely under Student's t of `openmm_kml.predictive` with
+σ² = scale² (raw variance + floor²).
 """
 
 import math
@@ -8,25 +9,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from openmm_kml.predictive import LARGEST_TAIL, half_width, log_density
+
 SMALL = 1e-6  # raw variances below, relative to their mean, vanish by symmetry: so do the errors, to rounding
 LEVELS = (0.68, 0.95)
 LEAST_ERRORS = 5  # from fewer errors nothing is learned
-_FLOORS = 61  # tried on a grid, then refined
+_MOST_ERRORS = 20_000  # of more, equally spaced ones are taken
+_LARGEST_FLOOR = 100.0  # relative to the root of the mean variance
 _NEAR = math.log(2)  # deviation of the logarithm of a scale that is likely beforehand
-_NEWTON = 30
-_QUANTILES = (0.9944578832, 1.9599639845)  # of |normal| at the levels
+_USUAL_TAIL = 0.1  # mean of the exponential prior: some fifty errors weigh as much
+_WIDEST = 10.0  # how far the logarithm of a scale is searched
 
 
 class Calibration(NamedTuple):
-    """The scale and the floor of one quantity, and how many errors they were learned from."""
+    """The scale, the floor and the tail of one quantity, and how many errors they were learned from."""
 
     scale: float = 1.0
     floor: float = 0.0
+    tail: float = 0.0
     n_errors: int = 0
 
 
-def fit_scale(errors, variances, counts=1, near=None):
-    """Return the `Calibration` that makes the errors most likely; scale 1 and floor 0 from fewer than `LEAST_ERRORS`.
+def fit_calibration(errors, variances, counts=1, near=None):
+    """Return the `Calibration` that makes the errors most likely; the default one from fewer than `LEAST_ERRORS`.
 
     Parameters
     ----------
@@ -40,42 +45,33 @@ def fit_scale(errors, variances, counts=1, near=None):
         all have about the same raw variance could else be explained by a floor alone, and nothing would be left to grow
         outside the data.
     """
+    from scipy.optimize import minimize
+
     errors, variances = (np.ravel(np.asarray(values, dtype=float)) for values in (errors, variances))
     counts = np.broadcast_to(np.asarray(counts, dtype=float), errors.shape)
-    kept = is_open(variances)
+    kept = np.flatnonzero(is_open(variances))
+    kept = kept[:: -(-len(kept) // _MOST_ERRORS) or 1]
     errors, variances, counts = errors[kept], variances[kept], counts[kept]
     if len(errors) < LEAST_ERRORS or not errors.any():
         return Calibration()
-    unit = math.sqrt(np.mean(variances / counts))
+    unit = float(np.mean(variances / counts))
 
-    def best(floor):
-        """Return the loss at the best scale, and that scale."""
-        total = variances + counts * floor**2
-        return _best_scale(float(np.mean(np.log(total))), float(np.mean(errors**2 / total)), len(errors), near)
+    def loss(point):
+        """Return minus the logarithm of the posterior density, by error; floor² = unit (e^y - 1)."""
+        x, y, tail = point
+        total = variances + counts * unit * math.expm1(y)
+        value = x + 0.5 * np.mean(np.log(total)) - np.mean(log_density(errors / np.sqrt(total) * math.exp(-x), tail))
+        strength = 0.0 if near is None else 0.5 * ((x - math.log(near)) / _NEAR) ** 2
+        return value + (strength + tail / _USUAL_TAIL) / len(errors)
 
-    floors = [0.0, *(unit * np.logspace(-3, 2, _FLOORS))]
-    place = int(np.argmin([best(floor)[0] for floor in floors]))
-    floor = _refined(lambda value: best(value)[0], floors, place) if place else 0.0
-    return Calibration(best(floor)[1], float(floor), len(errors))
-
-
-def _best_scale(mean_log, mean_square, n_errors, near):
-    """Return the least loss, minus the logarithm of the likelihood by two errors, and its scale a.
-
-    Without a scale beforehand a² is the mean square of errors in units of their raw deviations; with one, Newton's
-    method finds ln a.
-    """
-    x = 0.5 * math.log(mean_square)
-    strength = 0.0 if near is None else 1 / (n_errors * _NEAR**2)
-    for _ in range(_NEWTON if strength else 0):
-        square = mean_square * math.exp(-2 * x)
-        slope = 2 - 2 * square + 2 * strength * (x - math.log(near))
-        step = slope / (4 * square + 2 * strength)
-        x -= math.copysign(min(abs(step), 1.0), step)
-    loss = mean_log + 2 * x + mean_square * math.exp(-2 * x)
-    if strength:
-        loss += strength * (x - math.log(near)) ** 2
-    return loss, math.exp(x)
+    most = math.log1p(_LARGEST_FLOOR**2)
+    found = []
+    for y in (0.0, math.log(2), 0.5 * most):
+        x = 0.5 * math.log(np.mean(errors**2 / (variances + counts * unit * math.expm1(y))))
+        bounds = [(x - _WIDEST, x + _WIDEST), (0.0, most), (0.0, LARGEST_TAIL)]
+        found.append(minimize(loss, [x, y, _USUAL_TAIL], method="L-BFGS-B", bounds=bounds))
+    x, y, tail = min(found, key=lambda one: one.fun).x
+    return Calibration(math.exp(x), math.sqrt(unit * math.expm1(y)), float(tail), len(errors))
 
 
 def is_open(variances):
@@ -84,23 +80,15 @@ def is_open(variances):
     return variances > SMALL * np.mean(variances) if variances.size else np.zeros(variances.shape, bool)
 
 
-def _refined(loss, floors, best):
-    """Return the floor between the neighbors of the best one where the loss is least, by golden sections."""
-    low, high = floors[best - 1], floors[min(best + 1, len(floors) - 1)]
-    golden = (math.sqrt(5) - 1) / 2
-    for _ in range(30):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    return 0.5 * (low + high)
-
-
-def measure(errors, deviations):
+def measure(errors, deviations, tail=0.0):
     """Return how well standard deviations foretell errors, as a dictionary that JSON can write.
 
     Parameters
     ----------
     errors, deviations : ndarray of shape (n,)
         The latter above zero.
+    tail : float
+        Of the distribution of errors (`openmm_kml.predictive`).
 
     Returns
     -------
@@ -108,22 +96,22 @@ def measure(errors, deviations):
         ``n``; ``coverage_68`` and ``coverage_95``, the shares of errors within the central intervals; ``ratio``, the
         root mean square of errors in units of their deviations; ``sharpness``, the root mean square deviation, and
         ``rmse`` to compare it with; ``nll``, the mean negative log-likelihood; ``rank_correlation``, Spearman's, of
-        deviations and absolute errors (None where one of them does not vary).
+        deviations and absolute errors (None where one of them does not vary); ``tail``.
     """
     errors, deviations = (np.ravel(np.asarray(values, dtype=float)) for values in (errors, deviations))
     if not len(errors):
         return {"n": 0}
     z = np.abs(errors) / deviations
-    shares = {f"coverage_{100 * level:.0f}": float(np.mean(z < q)) for level, q in zip(LEVELS, _QUANTILES, strict=True)}
-    nll = np.mean(0.5 * z**2 + np.log(deviations)) + 0.5 * math.log(2 * math.pi)
+    shares = {f"coverage_{100 * level:.0f}": float(np.mean(z < half_width(level, tail))) for level in LEVELS}
     return {
         "n": len(errors),
         **shares,
         "ratio": _rms(z),
         "rmse": _rms(errors),
         "sharpness": _rms(deviations),
-        "nll": float(nll),
+        "nll": float(np.mean(np.log(deviations) - log_density(z, tail))),
         "rank_correlation": rank_correlation(np.abs(errors), deviations),
+        "tail": float(tail),
     }
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from openmm_kml.calibration import LEVELS, reliability
 from openmm_kml.plots import BLUE, GRAY, ORANGE, new_figure
+from openmm_kml.predictive import half_width
 
 _CURVE = np.linspace(0.02, 0.98, 49)
 _PANELS = {"energy_per_atom": ("Energy per atom", "meV", BLUE), "forces": ("Force components", "meV/Å", ORANGE)}
@@ -15,18 +16,18 @@ def reliability_diagram(quantities):
     Parameters
     ----------
     quantities : dict
-        ``energy_per_atom``, ``forces`` or both -> (errors, deviations), eV and eV/Å.
+        ``energy_per_atom``, ``forces`` or both -> (errors, deviations, tail); eV and eV/Å.
     """
     figure, axes = new_figure(len(quantities), 2, size=(4.8, 3.9), squeeze=False)
-    for (left, right), (name, (errors, deviations)) in zip(axes, quantities.items(), strict=True):
+    for (left, right), (name, (errors, deviations, tail)) in zip(axes, quantities.items(), strict=True):
         title, unit, color = _PANELS[name]
-        _coverage_panel(left, title, color, errors, deviations)
+        _coverage_panel(left, title, color, errors, deviations, tail)
         _bins_panel(right, unit, color, errors, deviations)
     return figure
 
 
-def _coverage_panel(ax, title, color, errors, deviations):
-    expected, found = coverage_curve(errors, deviations)
+def _coverage_panel(ax, title, color, errors, deviations, tail):
+    expected, found = coverage_curve(errors, deviations, tail)
     ax.plot([0, 1], [0, 1], color=GRAY, linewidth=1)
     ax.plot(expected, found, color=color, linewidth=2)
     shares = [np.interp(level, expected, found) for level in LEVELS]
@@ -38,17 +39,10 @@ def _coverage_panel(ax, title, color, errors, deviations):
     ax.set_aspect("equal", adjustable="box")
 
 
-def coverage_curve(errors, deviations):
+def coverage_curve(errors, deviations, tail=0.0):
     """Return probabilities of central intervals, and the shares of errors inside them."""
     z = np.sort(np.abs(np.ravel(errors)) / np.ravel(deviations))
-    return _CURVE, np.searchsorted(z, _half_widths(_CURVE)) / len(z)
-
-
-def _half_widths(levels):
-    """Return how many standard deviations the central intervals of a normal distribution reach."""
-    from statistics import NormalDist
-
-    return np.array([NormalDist().inv_cdf(0.5 + 0.5 * level) for level in levels])
+    return _CURVE, np.searchsorted(z, half_width(_CURVE, tail)) / len(z)
 
 
 def _bins_panel(ax, unit, color, errors, deviations):

@@ -6,17 +6,22 @@ from typing import NamedTuple
 import numpy as np
 
 from openmm_kml.errors import WeightFileError
+from openmm_kml.predictive import half_width
 from openmm_kml.term_checks import MAX_MEMBERS, checked_array, checked_number, is_integer
 
 SCALARS = (
     "members",
     "energy_scale",
     "energy_floor",
+    "energy_tail",
     "atom_scale",
     "atom_floor",
+    "atom_tail",
     "force_scale",
     "force_floor",
+    "force_tail",
 )
+MOST_TAIL = 0.4  # of files: with ν = 2.5 the variance still exists
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Uncertainty:
     """How the raw variances of a model's terms become standard deviations; the formulas are in docs/theory.md.
 
     σ_E = energy_scale √(var E + n_atoms energy_floor²), σ_i = atom_scale √(var E_i + atom_floor²), σ_F = force_scale
-    √(var F + force_floor²).
+    √(var F + force_floor²). Errors are distributed as Student's t of these standard deviations, with 1/tail degrees of
+    freedom; normally for a tail of zero.
 
     Attributes
     ----------
@@ -33,6 +39,7 @@ class Uncertainty:
     energy_scale, atom_scale, force_scale : float
     energy_floor, atom_floor : float, eV
     force_floor : float, eV/Å
+    energy_tail, atom_tail, force_tail : float
     atom_energies : ndarray of shape (S, n_elements), eV, optional
         Deviations of the one-body energies; None for a model of one molecule.
     """
@@ -44,7 +51,35 @@ class Uncertainty:
     energy_floor: float = 0.0
     atom_floor: float = 0.0
     force_floor: float = 0.0
+    energy_tail: float = 0.0
+    atom_tail: float = 0.0
+    force_tail: float = 0.0
     atom_energies: np.ndarray | None = None
+
+    def half_widths(self, level):
+        """Return how many standard deviations the central intervals of a probability reach to either side.
+
+        The 95 % interval of an energy is ``energy ± uncertainty.half_widths(0.95).energy * energy_std``.
+
+        Parameters
+        ----------
+        level : float
+            Above 0 and below 1.
+
+        Returns
+        -------
+        HalfWidths
+        """
+        tails = (self.energy_tail, self.atom_tail, self.force_tail)
+        return HalfWidths(*(float(half_width(level, tail)) for tail in tails))
+
+
+class HalfWidths(NamedTuple):
+    """Half the width of central intervals in standard deviations, of energies, energies of atoms, and forces."""
+
+    energy: float
+    atom: float
+    force: float
 
 
 class UncertaintyEvaluation(NamedTuple):
@@ -117,6 +152,8 @@ def checked_uncertainty(uncertainty, terms, elements):
     scalars = {}
     for name in SCALARS[1:]:
         bound = {"above": 0} if name.endswith("scale") else {"least": 0}
+        if name.endswith("tail"):
+            bound["most"] = MOST_TAIL
         scalars[name] = checked_number("uncertainty", name, getattr(uncertainty, name), **bound)
     least, most = (0, 0) if elements is None else (1, MAX_MEMBERS)
     members = uncertainty.members

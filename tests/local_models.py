@@ -137,7 +137,7 @@ def _uncertain_table():
     rng = np.random.default_rng(31)
     both = (random_spline2(2, rng), random_spline3(2, rng), random_repulsion(2, rng))
     scales = {"energy_scale": 1.7, "energy_floor": 0.02, "atom_scale": 0.9, "atom_floor": 0.04}
-    scales |= {"force_scale": 2.5, "force_floor": 0.06}
+    scales |= {"force_scale": 2.5, "force_floor": 0.06, "energy_tail": 0.1, "atom_tail": 0.2, "force_tail": 0.4}
     soap = (random_soap(SILICA, rng, 2.0, scale=0.4), random_spline2(2, rng), random_repulsion(2, rng))
     raw = {"normalize": False, "n_max": 2, "l_max": 2, "centers": (14,)}
     return {

@@ -6,6 +6,7 @@ from malformed import put_together, take_apart
 from malformed_local import change_tensor, drop_field, edited, remove_tensor, set_number
 from models import ETHANOL_GENERATORS, closed, random_weights, uncertain_molecule
 
+from openmm_kml.uncertainty import SCALARS
 from openmm_kml.weights import Weights, to_bytes
 
 _RNG = np.random.default_rng(8)
@@ -83,11 +84,13 @@ _FIELDS = {
         "energy_floor": {"negative": -1e-9, "null": None},
         "atom_floor": {"a string": "0"},
         "force_floor": {"negative": -1, "an object": {}},
+        "energy_tail": {"negative": -1e-9, "no variance": 0.5, "null": None},
+        "atom_tail": {"a string": "0", "beyond the most": 0.4000001},
+        "force_tail": {"true": True, "degrees of freedom": 5.0},
     }.items()
     for what, value in bad.items()
 }
-_NAMES = ("members", "energy_scale", "energy_floor", "atom_scale", "atom_floor", "force_scale", "force_floor")
-_FIELDS |= {f"{name} missing": (_drop(name), name) for name in _NAMES}
+_FIELDS |= {f"{name} missing": (_drop(name), name) for name in SCALARS}
 _EDITS = _FIELDS | {
     "members of other terms": (_set("members", 3), "members|atom_energies"),
     "an unknown field": (_set("temperature", 300), "temperature"),

@@ -145,7 +145,7 @@ def uncertain_molecule(weights, n_explained=4, n_points=None, seed=22, **scales)
     return replace(weights, terms=tuple(terms), uncertainty=Uncertainty(0, **scales))
 
 
-_SCALES = {"energy_scale": 1.3, "energy_floor": 0.01, "force_scale": 2.0, "force_floor": 0.05}
+_SCALES = {"energy_scale": 1.3, "energy_floor": 0.01, "force_scale": 2.0, "force_floor": 0.05, "force_tail": 0.25}
 UNCERTAIN_MODELS = {
     "ethanol with its group and energies": uncertain_molecule(MODELS["ethanol-matern52-energies-weighted"], **_SCALES),
     "ethanol, first points only": uncertain_molecule(MODELS["ethanol-squared_exponential"], 2, 5),

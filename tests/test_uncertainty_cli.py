@@ -16,6 +16,7 @@ from openmm_kml.cli.entry import main
 from openmm_kml.cli.uncertainty_report import by_group, measures
 from openmm_kml.plots_uncertainty import coverage_curve
 from openmm_kml.structures import MoleculeSet
+from openmm_kml.uncertainty import Uncertainty
 
 FAST = ["--cutoff2", "4.4", "--cutoff3", "3.0", "--spacing2", "0.5", "--spacing3", "0.5", "--threads", "1", "--quiet"]
 
@@ -89,6 +90,7 @@ def test_curves_and_groups_by_hand():
     levels, shares = coverage_curve(errors, np.ones(20_000))
     np.testing.assert_allclose(shares, levels, atol=0.015)
     one, other = ({"forces": (factor * errors, np.ones(20_000))} for factor in (1.0, 2.0))
-    groups = by_group([one, other], ["a", "b"])
+    groups = by_group([one, other], ["a", "b"], Uncertainty(0))
     assert np.isclose(groups["b"]["forces"]["ratio"], 2 * groups["a"]["forces"]["ratio"])
-    assert np.isclose(measures([one, other])["forces"]["rmse"], np.sqrt(2.5) * groups["a"]["forces"]["rmse"])
+    together = measures([one, other], Uncertainty(0))
+    assert np.isclose(together["forces"]["rmse"], np.sqrt(2.5) * groups["a"]["forces"]["rmse"])

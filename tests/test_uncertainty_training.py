@@ -1,20 +1,18 @@
 """Calibration, members of a posterior, and the trainers of local models that bring both together."""
 
-from dataclasses import replace
-
 import local_models
 import numpy as np
 import pytest
 from nbody_cases import frames, labeled
 
 from openmm_kml import weights as wf
-from openmm_kml.calibration import fit_scale, measure, rank_correlation, reliability
+from openmm_kml.calibration import fit_calibration, measure, rank_correlation, reliability
 from openmm_kml.reference import evaluate_structure
 from openmm_kml.reference_uncertainty import evaluate_uncertainty
 from openmm_kml.structures import StructureSet
 from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.nbody.solve import BlockPrior, solve
-from openmm_kml.training.uncertainty import composition_projector, folds_of, held_out
+from openmm_kml.training.uncertainty import composition_projector, removable
 
 SMALL = {"cutoff2": 4.4, "cutoff3": 3.0, "spacing2": 0.5, "spacing3": 0.5, "progress": False}
 TRUTH = local_models.LOCAL_MODELS["all terms of silica, compact"]
@@ -33,31 +31,31 @@ def drawn(scale, floor, n=20_000, counts=1, seed=3):
 
 def test_scale_and_floor_are_found():
     errors, variances = drawn(7.0, 0.003)
-    found = fit_scale(errors, variances)
+    found = fit_calibration(errors, variances)
     assert np.isclose(found.scale, 7.0, rtol=0.03)
     assert np.isclose(found.floor, 0.003, rtol=0.1)
     counts = np.random.default_rng(0).integers(1, 90, 20_000)
     errors, variances = drawn(0.3, 0.001, counts=counts)
-    found = fit_scale(errors, variances, counts)
+    found = fit_calibration(errors, variances, counts)
     assert np.isclose(found.scale, 0.3, rtol=0.03)
     assert np.isclose(found.floor, 0.001, rtol=0.1)
 
 
 def test_without_a_floor_the_scale_is_the_ratio():
     errors, variances = drawn(2.5, 0.0)
-    found = fit_scale(errors, variances)
+    found = fit_calibration(errors, variances)
     assert np.isclose(found.scale, 2.5, rtol=0.02)
     assert found.floor < 1e-4
 
 
 def test_components_that_vanish_by_symmetry_do_not_count():
     errors, variances = drawn(7.0, 0.003)
-    mixed = fit_scale(np.append(errors, np.full(5000, 1e-15)), np.append(variances, np.full(5000, 1e-32)))
-    assert np.isclose(mixed.scale, fit_scale(errors, variances).scale, rtol=1e-3)
+    mixed = fit_calibration(np.append(errors, np.full(5000, 1e-15)), np.append(variances, np.full(5000, 1e-32)))
+    assert np.isclose(mixed.scale, fit_calibration(errors, variances).scale, rtol=1e-3)
 
 
 def test_few_errors_teach_nothing():
-    assert fit_scale([1.0, 2.0], [0.1, 0.1]) == (1.0, 0.0, 0)
+    assert fit_calibration([1.0, 2.0], [0.1, 0.1]) == (1.0, 0.0, 0.0, 0)
 
 
 def test_measures_of_a_calibrated_model():
@@ -95,12 +93,9 @@ def test_samples_have_the_covariance_of_the_posterior(n_rows):
 
 
 def test_frames_left_out_take_no_element_away():
-    few = [*frames(1, 20), *frames(2, 1, (8, 14))]
-    left = held_out(StructureSet(few))
-    assert len(left) == 7
-    assert 20 not in left
-    assert len(held_out(StructureSet(few[:2]))) == 0
-    assert len(held_out(frames(1, 200))) == 20
+    few = [*frames(1, 20), *frames(2, 1, (8, 14)), *frames(3, 1, (14,))]
+    assert removable(StructureSet(few)).tolist() == list(range(20))  # not the only one with oxygen, nor a single atom
+    assert len(removable(StructureSet(few[:2]))) == 0
 
 
 def test_one_composition_tells_one_combination_of_energies():
@@ -162,26 +157,15 @@ def test_two_frames_cannot_calibrate():
     assert any("not calibrated" in note for note in fit.report["notes"])
 
 
-def test_parts_left_out_in_turn():
-    few = [*frames(1, 21), *frames(2, 1, (8, 14)), *frames(3, 1, (14,))]
-    parts, staying = folds_of(StructureSet(few), 5)
-    assert staying.tolist() == [21, 22]  # the only one with oxygen, and one of a single atom
-    assert np.sort(np.concatenate(parts)).tolist() == list(range(21))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    groups = [replace(frame, group="ab"[k % 2]) for k, frame in enumerate(frames(4, 20))]
-    for part in folds_of(StructureSet(groups), 5)[0]:
-        assert sorted(groups[k].group for k in part) == ["a", "a", "b", "b"]
-
-
 def test_a_scale_that_is_likely_beforehand_holds_where_errors_are_few():
     rng = np.random.default_rng(6)
     few = rng.normal(size=8)
-    alone = fit_scale(few, np.full(8, 1.0))
-    near = fit_scale(few, np.full(8, 1.0), near=5.0)
-    assert alone.scale < 1.5
-    assert 1.5 * alone.scale < near.scale < 5.0
+    rms = np.sqrt(np.mean(few**2))
+    near = fit_calibration(few, np.full(8, 1.0), near=5.0)
+    assert near.floor == 0  # which would leave less to grow outside of the data
+    assert 1.1 * rms < near.scale < 5.0
     errors, variances = drawn(2.5, 0.003)
-    assert np.isclose(fit_scale(errors, variances, near=25.0).scale, 2.5, rtol=0.03)
+    assert np.isclose(fit_calibration(errors, variances, near=25.0).scale, 2.5, rtol=0.03)
 
 
 def test_forces_alone_scale_the_energies_too():

@@ -17,6 +17,8 @@ std::vector<double> take_deviations(Tensors& tensors, const std::string& prefix,
 
 namespace {
 
+constexpr double most_tail = 0.4; // with 2.5 degrees of freedom the variance still exists
+
 // A term is its number of coefficients and of deviations.
 void check_members(const std::string& kind, size_t coefficients, size_t deviations, const Uncertainty& uncertainty) {
     if ((deviations > 0) != uncertainty.given)
@@ -49,9 +51,9 @@ void read_uncertainty(const json& document, Tensors& tensors, WeightFile& file) 
     result.given = found != document.end();
     if (result.given) {
         const json& entry = *found;
-        check_keys(
-            "uncertainty", entry,
-            {"members", "energy_scale", "energy_floor", "atom_scale", "atom_floor", "force_scale", "force_floor"});
+        check_keys("uncertainty", entry,
+                   {"members", "energy_scale", "energy_floor", "energy_tail", "atom_scale", "atom_floor", "atom_tail",
+                    "force_scale", "force_floor", "force_tail"});
         const bool local = file.species.empty();
         const uint64_t least = local ? 1 : 0, most = local ? max_members : 0;
         uint64_t members;
@@ -69,6 +71,8 @@ void read_uncertainty(const json& document, Tensors& tensors, WeightFile& file) 
         result.energy_scale = scale("energy_scale"), result.energy_floor = floor("energy_floor");
         result.atom_scale = scale("atom_scale"), result.atom_floor = floor("atom_floor");
         result.force_scale = scale("force_scale"), result.force_floor = floor("force_floor");
+        for (const char* name : {"energy_tail", "atom_tail", "force_tail"}) // of intervals, which no engine makes
+            number(std::string("uncertainty.") + name, entry[name], 0, most_tail);
         if (local)
             result.atom_energies =
                 take_reals(tensors, "uncertainty.atom_energies", {members, uint64_t(file.elements.size())});

@@ -121,11 +121,16 @@ def print_uncertainty(report):
         return
     said = report["uncertainty"]
     source = f"{said['members']} members" if said["members"] else f"{sum(said['rows'])} rows"
-    energy, force = (
-        f"{said[f'{name}_scale']:.3g} times, floor {1e3 * said[f'{name}_floor']:.2g} meV"
-        for name in ("energy", "force")
-    )
-    print(f"  uncertainty     {source}; energies {energy}; forces {force}/Å")
+    print(f"  uncertainty     {source}; energies {_calibration(said, 'energy')}")
+    print(f"                  forces {_calibration(said, 'force', '/Å')}")
+
+
+def _calibration(said, name, per=""):
+    """Return the calibration of a quantity in words."""
+    from openmm_kml.predictive import describe_tail
+
+    scale, floor = said[f"{name}_scale"], 1e3 * said[f"{name}_floor"]
+    return f"{scale:.3g} times, floor {floor:.2g} meV{per}, {describe_tail(said[f'{name}_tail'])}"
 
 
 def baseline_of(weights):

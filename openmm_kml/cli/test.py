@@ -96,15 +96,15 @@ def _uncertainty(args, potential, frames, predictions, groups=()):
         return {}
     from openmm_kml.cli.uncertainty_report import by_group, collect, joined, measures
 
-    collected = collect(potential, frames, predictions)
-    measured = measures(collected)
+    collected, calibrated = collect(potential, frames, predictions), potential.weights.uncertainty
+    measured = measures(collected, calibrated)
     if args.plot is not None:
         from openmm_kml.plots import save_figure
         from openmm_kml.plots_uncertainty import reliability_diagram
 
-        figure = reliability_diagram({name: joined(collected, name) for name, part in measured.items() if part["n"]})
-        save_figure(figure, args.plot)
-    groups = by_group(collected, groups)
+        drawn = [name for name, part in measured.items() if part["n"]]
+        save_figure(reliability_diagram({name: joined(collected, name, calibrated) for name in drawn}), args.plot)
+    groups = by_group(collected, groups, calibrated)
     return {"uncertainty": measured | ({"groups": groups} if groups else {})}
 
 

@@ -11,6 +11,7 @@ _COLUMNS = (
     ("rank_correlation", "rank corr.", "", lambda value: f"{value:.2f}"),
 )
 _UNITS = {"energy_per_atom": "eV", "forces": "eV/Å"}
+_TAILS = {"energy_per_atom": "energy_tail", "forces": "force_tail"}
 
 
 def collect(potential, frames, predictions, progress=True):
@@ -59,28 +60,32 @@ def _frame(scales, said, energy, forces, e, f):
     return result
 
 
-def measures(collected):
-    """Return quantity -> `openmm_kml.calibration.measure` of frames."""
+def measures(collected, uncertainty):
+    """Return quantity -> `openmm_kml.calibration.measure` of frames, by the distributions of an `Uncertainty`."""
     from openmm_kml.calibration import measure
 
-    return {name: measure(*joined(collected, name)) for name in _UNITS if any(name in one for one in collected)}
+    found = [name for name in _UNITS if any(name in one for one in collected)]
+    return {name: measure(*joined(collected, name, uncertainty)) for name in found}
 
 
-def joined(collected, name):
-    """Return the errors and the deviations of one quantity of all frames."""
+def joined(collected, name, uncertainty):
+    """Return the errors and the deviations of one quantity of all frames, and the tail of its distribution."""
     import numpy as np
 
     parts = [one[name] for one in collected if name in one]
-    return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
+    errors, deviations = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return errors, deviations, getattr(uncertainty, _TAILS[name])
 
 
-def by_group(collected, groups):
+def by_group(collected, groups, uncertainty):
     """Return group -> `measures`; nothing where there is only one group."""
     names = sorted(set(groups))
     if len(names) < 2:
         return {}
     return {
-        name or "(no group)": measures([one for one, group in zip(collected, groups, strict=True) if group == name])
+        name or "(no group)": measures(
+            [one for one, group in zip(collected, groups, strict=True) if group == name], uncertainty
+        )
         for name in names
     }
 

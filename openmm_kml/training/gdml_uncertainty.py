@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, solve_triangular
 
-from openmm_kml.calibration import Calibration, fit_scale
+from openmm_kml.calibration import Calibration, fit_calibration
 from openmm_kml.errors import TrainingError
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.training.assembly import kernel_columns, kernel_matrix
 from openmm_kml.training.geometry import build_geometry
 from openmm_kml.training.uncertainty import calibrated
+from openmm_kml.uncertainty import SCALARS
 
 ALL = "all"
 _BYTES = 10e6  # of the rows in the weight file, by default
@@ -156,11 +157,11 @@ def add_uncertainty(model, validation, rank=None, n_threads=1):
     few, full = explained.variances(known.positions)
     some = slice(0, _MOST_FORCES)
     variances, _ = explained.variances(known.positions[some], forces=True)
-    force = fit_scale(forces[some] - known.forces[some], variances)
+    force = fit_calibration(forces[some] - known.forces[some], variances)
     energy = Calibration()
     if known.energies is not None and model.problem.molecules.energies is not None:
         near = force.scale if force.n_errors else None
-        energy = fit_scale(energies - known.energies, few, n_atoms, near)
+        energy = fit_calibration(energies - known.energies, few, n_atoms, near)
     uncertainty, notes = calibrated(energy, force, members=0)
     ratio = np.sqrt(few / np.maximum(full, np.finfo(float).tiny))
     report = {
@@ -172,10 +173,7 @@ def add_uncertainty(model, validation, rank=None, n_threads=1):
             "least": float(ratio.min()),
             "most": float(ratio.max()),
         },
-        "energy_scale": uncertainty.energy_scale,
-        "energy_floor": uncertainty.energy_floor,
-        "force_scale": uncertainty.force_scale,
-        "force_floor": uncertainty.force_floor,
+        **{name: getattr(uncertainty, name) for name in SCALARS if not name.startswith(("members", "atom"))},
         "calibrated_on": "validation frames",
         "n_energies": energy.n_errors,
         "n_force_components": force.n_errors,

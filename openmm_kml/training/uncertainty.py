@@ -4,75 +4,30 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from openmm_kml.calibration import LEAST_ERRORS, Calibration, fit_scale
-from openmm_kml.uncertainty import Uncertainty
+from openmm_kml.calibration import LEAST_ERRORS, Calibration, fit_calibration
+from openmm_kml.uncertainty import Uncertainty, document_entry
 
-_LEAST_FRAMES = 10  # left out, where a third of the frames are so many
-_TENTH = 10
 _LEAST_MOVING = 3
 _SEED = 95  # of the members
 
 
-def held_out(structures, seed=0):
-    """Return the places of frames to calibrate on: a tenth, ten at least where there are three times as many.
-
-    Frames of one atom stay, and no element or group of frames leaves altogether.
+def removable(structures):
+    """Return the places of frames that a fit can do without: not those of one atom, nor the only one of an element.
 
     Parameters
     ----------
     structures : StructureSet
-    seed : int
 
     Returns
     -------
     ndarray of int
-        Sorted; empty for fewer than three frames.
-    """
-    wanted = max(len(structures) // _TENTH, min(_LEAST_FRAMES, len(structures) // 3))
-    kinds = [{*(int(z) for z in np.unique(frame.numbers)), ("group", frame.group)} for frame in structures]
-    several = [len(frame) > 1 for frame in structures]
-    left = {}
-    for kind in (kind for one in kinds for kind in one):
-        left[kind] = left.get(kind, 0) + 1
-    chosen = []
-    for place in np.random.default_rng((seed, 68)).permutation(len(structures)):
-        if len(chosen) == wanted:
-            break
-        if several[place] and all(left[kind] > 1 for kind in kinds[place]):
-            chosen.append(int(place))
-            for kind in kinds[place]:
-                left[kind] -= 1
-    return np.array(sorted(chosen), dtype=int)
-
-
-def folds_of(structures, count, seed=0):
-    """Return parts of the frames that are left out in turn, and the places of those that always stay.
-
-    Groups of frames are spread over all parts. Frames of one atom, and the only frame of an element, always stay.
-
-    Parameters
-    ----------
-    structures : StructureSet
-    count : int
-    seed : int
-
-    Returns
-    -------
-    parts : list of ndarray of int
-        Fewer for few frames, none for fewer than three.
-    staying : ndarray of int
+        None for fewer than three.
     """
     frames = list(structures)
     elements, times = np.unique(np.concatenate([np.unique(frame.numbers) for frame in frames]), return_counts=True)
     single = set(elements[times == 1].tolist())
     moving = [k for k, frame in enumerate(frames) if len(frame) > 1 and not single.intersection(frame.numbers.tolist())]
-    everything = np.arange(len(frames))
-    if len(moving) < _LEAST_MOVING:
-        return [], everything
-    shuffled = np.random.default_rng((seed, 68)).permutation(moving)
-    shuffled = sorted(shuffled.tolist(), key=lambda k: frames[k].group or "")
-    count = min(count, len(moving))
-    return [np.sort(shuffled[k::count]) for k in range(count)], np.setdiff1d(everything, moving)
+    return np.array(moving if len(moving) >= _LEAST_MOVING else [], dtype=int)
 
 
 def composition_projector(structures, elements, known=()):
@@ -140,31 +95,14 @@ class Predictions:
             errors = rows.forces @ coefficients - labels.forces.ravel()
             self.forces.append((errors, np.sum((rows.forces @ members.T) ** 2, axis=1)))
 
-    def add_energies(self, rows, labels, coefficients, members, sizes):
-        """Add the energies of frames.
-
-        Parameters
-        ----------
-        rows : list of ndarray of shape (n_columns,)
-        labels : list of Labels
-        coefficients, members
-            As in `add`.
-        sizes : list of int
-            Atoms.
-        """
-        for row, label, size in zip(rows, labels, sizes, strict=True):
-            if label.energy is not None:
-                variance = float(np.sum((members @ row) ** 2))
-                self.energy.append((row @ coefficients - label.energy, variance, size))
-
     def calibrations(self):
         """Return the `Calibration` of energies and of forces."""
         energy = forces = Calibration()
         if self.forces:
-            forces = fit_scale(*(np.concatenate(part) for part in zip(*self.forces, strict=True)))
+            forces = fit_calibration(*(np.concatenate(part) for part in zip(*self.forces, strict=True)))
         if self.energy:
             near = forces.scale if forces.n_errors else None
-            energy = fit_scale(*zip(*self.energy, strict=True), near=near)
+            energy = fit_calibration(*zip(*self.energy, strict=True), near=near)
         return energy, forces
 
 
@@ -188,10 +126,13 @@ def calibrated(energy, forces, **fields):
     uncertainty = Uncertainty(
         energy_scale=energy.scale,
         energy_floor=energy.floor,
+        energy_tail=energy.tail,
         atom_scale=energy.scale,
         atom_floor=energy.floor,
+        atom_tail=energy.tail,
         force_scale=forces.scale,
         force_floor=forces.floor,
+        force_tail=forces.tail,
         **fields,
     )
     return uncertainty, notes
@@ -221,8 +162,7 @@ def describe(weights, calibrations, n_frames, source):
     uncertainty = weights.uncertainty
     if uncertainty is None:
         return None
-    names = ("members", "energy_scale", "energy_floor", "atom_scale", "atom_floor", "force_scale", "force_floor")
-    return {name: getattr(uncertainty, name) for name in names} | {
+    return document_entry(uncertainty) | {
         "calibrated_on": source,
         "n_frames": int(n_frames),
         "n_energies": calibrations[0].n_errors,

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 from threadpoolctl import threadpool_limits
 
-from openmm_kml.errors import TrainingError
+from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.training.labels import KnownPart
 from openmm_kml.training.local_training import LocalTraining
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
+from openmm_kml.training.nbody.design import design_rows
+from openmm_kml.training.nbody.left_out import ALL_BUT_ONE, FramesLeftOut
 from openmm_kml.training.nbody.options import NBodyOptions
-from openmm_kml.training.nbody.parts import stacked, training_parts
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
 from openmm_kml.training.nbody.solve import Posterior, memory, solve
 from openmm_kml.training.nbody.survey import data_warnings, noise_warnings, reach_warnings, shell_warnings, survey
@@ -76,23 +77,23 @@ class _Training(LocalTraining):
         repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
         self.known = KnownPart(self.train, repulsion, basis.reach, options)
         lap("repulsion")
-        # Where the uncertainty has no validation frames, it is calibrated on training frames that are left out of fits.
+        # Where the uncertainty has no validation frames, it is calibrated on training frames, one left out at a time.
         leave_out = bool(options.members) and self.validation is None
-        parts = training_parts(basis, self.train, self.known, options, leave_out)
+        frames = FramesLeftOut(self.train, design_rows, basis.n_columns) if leave_out else None
+        factor, n_rows, n_triples = self._reduced(frames or design_rows)
         lap("design")
-        factor, n_rows = stacked(parts)
         choice = self._choose(factor, n_rows)
         lap("selection")
         posterior = solve(factor, n_rows, choice[0].prior(basis, options))
         solution = posterior.coefficients
         weights = self.known.complete(basis.terms(solution), solution[: basis.n_elements])
         lap("solution")
-        weights, described, notes = self._with_uncertainty(weights, posterior, choice[0], parts)
+        weights, described, notes = self._with_uncertainty(weights, posterior, frames)
         lap("uncertainty")
         report = self.common_report(weights, posterior, found, choice, n_rows)
         report["hyperparameters"]["kernel"] = options.kernel
         report |= {
-            "triples_per_atom": sum(part.n_triples for part in parts) / self.train.n_atoms,
+            "triples_per_atom": n_triples / self.train.n_atoms,
             "grids": _describe_grids(basis),
             "memory": memory(basis.n_columns),
             "uncertainty": described,
@@ -108,6 +109,17 @@ class _Training(LocalTraining):
         lap("validation")
         report["seconds"] = self.stopwatch.report()
         return NBodyFit(weights, report, basis, posterior)
+
+    def _reduced(self, rows_of):
+        """Return the triangular factor of all training rows, the rows it stands for, and the number of triples."""
+        labels, known = self.known.train_labels, self.known.atom_energies
+        reduced = reduce_set(
+            self.basis, self.train, labels, self.options, "design matrix", known=known, rows_of=rows_of
+        )
+        if "all" not in reduced.factors:
+            raise DataError("the training frames have nothing to train on: no energies, forces or virials")
+        rows = reduced.factors["all"]
+        return rows.factor(), rows.n_rows, reduced.n_triples
 
     def _check_memory(self):
         """Raise `TrainingError` if there are more splines than memory for them."""
@@ -141,7 +153,7 @@ class _Training(LocalTraining):
             best, log = find(start, free, loss, bar.update)
         return best, log, criterion
 
-    def _with_uncertainty(self, weights, posterior, chosen, parts):
+    def _with_uncertainty(self, weights, posterior, frames):
         """Return the model with its uncertainty, what the report says of it, and notes."""
         if not self.options.members:
             return weights, None, []
@@ -150,8 +162,8 @@ class _Training(LocalTraining):
             source, n_frames = "validation frames", len(self.validation)
             predictions = uncertain.unseen(posterior, self.validation)
         else:
-            source = "training frames left out of fits of the same hyperparameters"
-            predictions, n_frames = uncertain.left_out(chosen, parts)
+            source, n_frames = ALL_BUT_ONE, len(frames.places)
+            predictions = uncertain.left_out(posterior, frames)
         calibrations = predictions.calibrations()
         weights, notes = uncertain.complete(weights, posterior, calibrations)
         return weights, describe(weights, calibrations, n_frames, source), notes

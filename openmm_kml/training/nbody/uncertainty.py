@@ -1,12 +1,8 @@
-"""Uncertainty of two- and three-body models: members of all columns, calibrated on frames that fits have not seen."""
-
-from dataclasses import replace
+"""Uncertainty of two- and three-body models: members of all columns, calibrated on frames that a fit has not seen."""
 
 import numpy as np
 
 from openmm_kml.training.nbody.design import design_rows
-from openmm_kml.training.nbody.parts import stacked
-from openmm_kml.training.nbody.solve import solve
 from openmm_kml.training.uncertainty import Predictions, column_members, with_members
 
 
@@ -38,35 +34,12 @@ class Uncertain:
             predictions.add(rows, label, posterior.coefficients, members)
         return predictions
 
-    def left_out(self, chosen, parts):
-        """Return the `Predictions` of training frames by fits without them, and their number.
-
-        Parameters
-        ----------
-        chosen : Hyperparameters
-        parts : list of openmm_kml.training.nbody.parts.Part
-            Of which the first always stays.
-        """
-        predictions, n_frames = Predictions(), 0
-        for part in parts[1:]:
-            rest = [other for other in parts if other is not part]
-            if not any(other.n_rows for other in rest):
-                continue
-            self._add_part(predictions, part, solve(*stacked(rest), chosen.prior(self.basis, self.options)))
-            n_frames += len(part.places)
-        return predictions, n_frames
+    def left_out(self, posterior, frames):
+        """Return the `Predictions` of `FramesLeftOut`, each by the fit to all other training frames."""
+        return frames.predictions(self.basis, self.known, posterior, posterior.coefficients, self.members(posterior))
 
     def complete(self, weights, posterior, calibrations):
         """Return the model with its uncertainty, and notes."""
         members = self.members(posterior)
         terms = [self.basis.terms(member) for member in members]
         return with_members(weights, terms, members[:, : self.basis.n_elements], calibrations)
-
-    def _add_part(self, predictions, part, fit):
-        """Add the frames of a part: all energies, and forces where the rows were kept."""
-        labels = [self.known.train_labels[k] for k in part.places]
-        sizes = [len(frame) for frame in self.train[part.places]]
-        members = self.members(fit)
-        predictions.add_energies(part.energies, labels, fit.coefficients, members, sizes)
-        for place, rows in part.kept.items():
-            predictions.add(rows, replace(labels[place], energy=None), fit.coefficients, members)

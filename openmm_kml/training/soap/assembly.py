@@ -29,12 +29,12 @@ def cut_chunks(structures, labels, n_columns):
     return [*chunks, (frames, own)] if frames else chunks
 
 
-def chunk_factors(basis, chunk, options, by_kind, known):
+def chunk_factors(basis, chunk, options, by_kind, known, rows_of=None):
     """Return kind -> (triangular factor, rows it stands for) of a chunk; one kind "all" unless `by_kind`."""
     frames, labels = chunk
     with threadpool_limits(int(options.n_threads)):
         reduced = reduce_set(
-            basis, StructureSet(frames), labels, options, None, by_kind, known, rows_of=type(basis).rows
+            basis, StructureSet(frames), labels, options, None, by_kind, known, rows_of=rows_of or type(basis).rows
         )
         return {kind: (part.factor(), part.n_rows) for kind, part in reduced.factors.items()}
 
@@ -84,7 +84,7 @@ def tree_reduce(items, merge):
     return result
 
 
-def assemble(basis, sets, options, description, by_kind=False, known=(), client=None):
+def assemble(basis, sets, options, description, by_kind=False, known=(), client=None, rows_of=None):
     """Return kind -> (triangular factor, rows it stands for) of each of several sets.
 
     Parameters
@@ -100,6 +100,8 @@ def assemble(basis, sets, options, description, by_kind=False, known=(), client=
         Atomic numbers whose one-body energies are not fitted.
     client : distributed.Client, optional
         Workers that compute the chunks; this process otherwise.
+    rows_of : callable, optional
+        Of the basis and a structure: its `Rows`, where this process computes them.
     """
     sets = [cut_chunks(structures, labels, basis.n_columns) for structures, labels in sets]
     n_atoms = sum(len(frame) for chunks in sets for frames, _ in chunks for frame in frames)
@@ -112,7 +114,7 @@ def assemble(basis, sets, options, description, by_kind=False, known=(), client=
 
         def factors(chunks):
             for chunk in chunks:
-                yield chunk_factors(basis, chunk, options, by_kind, known)
+                yield chunk_factors(basis, chunk, options, by_kind, known, rows_of)
                 bar.update(sum(map(len, chunk[0])))
 
         return [

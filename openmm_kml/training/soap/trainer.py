@@ -11,6 +11,7 @@ from openmm_kml.errors import DataError
 from openmm_kml.training.labels import KnownPart
 from openmm_kml.training.local_training import LocalTraining
 from openmm_kml.training.nbody.basis import SplineBasis
+from openmm_kml.training.nbody.left_out import ALL_BUT_ONE, FramesLeftOut
 from openmm_kml.training.nbody.rows import KINDS
 from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
 from openmm_kml.training.nbody.solve import Posterior, solve, triangular_factor
@@ -26,7 +27,7 @@ from openmm_kml.training.soap.environments import Environments
 from openmm_kml.training.soap.options import SoapOptions
 from openmm_kml.training.soap.prior import Whitening, first_guess
 from openmm_kml.training.soap.sparse import draw_pool, share_points, sparse_points
-from openmm_kml.training.soap.uncertainty import Uncertain, calibrate, parts_of
+from openmm_kml.training.soap.uncertainty import Uncertain
 from openmm_kml.training.uncertainty import describe
 from openmm_kml.weights import Weights
 
@@ -104,6 +105,10 @@ class _Training(LocalTraining):
         repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
         self.known = KnownPart(self.train, repulsion, max(options.cutoff, splines.reach), options)
         lap("repulsion")
+        # Where the uncertainty has no validation frames, it is calibrated on training frames, one left out at a time.
+        leave_out = bool(options.members) and self.validation is None
+        here = self.client is None
+        self.frames = FramesLeftOut(self.train, SoapBasis.rows, basis.n_columns, here) if leave_out else None
         folds = self._folds()
         if not any(folds):
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
@@ -121,7 +126,7 @@ class _Training(LocalTraining):
         solution = self.whitening.coefficients(posterior.coefficients)
         weights = self.known.complete(basis.terms(solution), solution[: len(self.elements)])
         lap("solution")
-        weights, described, notes = self._with_uncertainty(weights, posterior, choice[0], folds)
+        weights, described, notes = self._with_uncertainty(weights, posterior, choice[0])
         lap("uncertainty")
         report = self.common_report(weights, posterior, found, choice, n_rows) | {
             "environments": {symbol(z): count for z, count in counts.items()},
@@ -161,7 +166,7 @@ class _Training(LocalTraining):
             max(map(len, self.train)),
             {z: (min(counts[z], options.pool), size) for z, size in sizes.items()},
             {z: (points[z], size) for z, size in sizes.items()},
-            options.folds if options.selection == "cross_validation" else 1 + bool(options.members),
+            options.folds if options.selection == "cross_validation" else 1,
         )
         return memory.check(stages, options.memory_limit)
 
@@ -191,18 +196,17 @@ class _Training(LocalTraining):
                     bar.update(len(drawn))
         return pool
 
-    def _assemble(self, sets, description, by_kind=False):
+    def _assemble(self, sets, description, by_kind=False, rows_of=None):
         """Return the factors of each of some sets of (structures, labels), by kind of label."""
         known = self.known.atom_energies
-        return assemble(self.basis, sets, self.options, description, by_kind, known, self.client)
+        return assemble(self.basis, sets, self.options, description, by_kind, known, self.client, rows_of)
 
     def _folds(self):
         """Return the factors of each part of the training frames, by kind; one part where none will be left out."""
-        options, train, labels = self.options, self.train, self.known.train_labels
-        folds = self._n_folds()
-        self.parts = parts_of(train, folds, bool(options.members) and self.validation is None)
-        sets = [(train[places], [labels[k] for k in places]) for places in self.parts]
-        return self._assemble(sets, "design matrix", by_kind=folds > 1)
+        train, labels, folds = self.train, self.known.train_labels, self._n_folds()
+        parts = [np.arange(len(train))[k::folds] for k in range(folds)]
+        sets = [(train[places], [labels[k] for k in places]) for places in parts]
+        return self._assemble(sets, "design matrix", folds > 1, self.frames)
 
     def _n_folds(self):
         """Return the parts for cross-validation, one without it."""
@@ -210,7 +214,7 @@ class _Training(LocalTraining):
         cross = options.selection == "cross_validation" and first_guess(options)[1] and len(self.train) > 1
         return min(options.folds, len(self.train)) if cross else 1
 
-    def _with_uncertainty(self, weights, posterior, chosen, folds):
+    def _with_uncertainty(self, weights, posterior, chosen):
         """Return the model with its uncertainty, what the report says of it, and notes."""
         if not self.options.members:
             return weights, None, []
@@ -219,11 +223,10 @@ class _Training(LocalTraining):
             source, n_frames = "validation frames", len(self.validation)
             labels = self.known.labels(self.validation)
             predictions = uncertain.predictions(posterior, chosen.amplitude, self.validation, labels)
-            calibrations = predictions.calibrations()
         else:
-            source = "training frames left out of a fit of the same hyperparameters"
-            labels = self.known.train_labels
-            calibrations, n_frames = calibrate(uncertain, chosen, folds, self.parts, self.train, labels)
+            source, n_frames = ALL_BUT_ONE, len(self.frames.places)
+            predictions = uncertain.left_out(posterior, chosen.amplitude, self.frames)
+        calibrations = predictions.calibrations()
         weights, notes = uncertain.complete(weights, posterior, chosen.amplitude, calibrations)
         return weights, describe(weights, calibrations, n_frames, source), notes
 

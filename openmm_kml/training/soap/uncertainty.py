@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmm_kml.training.nbody.solve import solve, triangular_factor
 from openmm_kml.training.soap.prior import jittered_kernel, kernel
-from openmm_kml.training.uncertainty import Predictions, column_members, held_out, with_members
+from openmm_kml.training.uncertainty import Predictions, column_members, with_members
 
 MOST_ROWS = 512  # explained rows of a term: each costs as much as a member
-_MOST_FRAMES = 50  # of a fold, that are predicted for the calibration
 
 
 def explained_rows(term, variance, jitter):
@@ -74,6 +72,19 @@ class Uncertain:
             predictions.add(rows, label, coefficients, members, unexplained(basis, terms, frame))
         return predictions
 
+    def left_out(self, posterior, amplitude, frames):
+        """Return the `Predictions` of `FramesLeftOut`, each by the fit to all other training frames."""
+        terms = self.open_terms([part.term for part in self.basis.parts], posterior, amplitude)
+        return frames.predictions(
+            self.basis,
+            self.known,
+            posterior,
+            self.whitening.coefficients(posterior.coefficients),
+            self.members(posterior),
+            self.whitening.apply_to_rows,
+            lambda frame: unexplained(self.basis, terms, frame),
+        )
+
     def open_terms(self, terms, posterior, amplitude):
         """Return SOAP terms with what their sparse points explain of the prior."""
         variance = (amplitude * posterior.scale) ** 2
@@ -91,33 +102,3 @@ class Uncertain:
         opened = iter(self.open_terms([t for t in weights.terms if t.kind == "soap"], posterior, amplitude))
         terms = tuple(next(opened) if term.kind == "soap" else term for term in weights.terms)
         return replace(weights, terms=terms), notes
-
-
-def parts_of(train, folds, calibrating):
-    """Return how the training frames are parted: a list of places, of which the last is left out for the calibration.
-
-    Parameters
-    ----------
-    train : StructureSet
-    folds : int
-        Parts for cross-validation, of which one serves for the calibration, too; one part without.
-    calibrating : bool
-        Whether the calibration needs a part of its own.
-    """
-    everything = np.arange(len(train))
-    if folds > 1:
-        return [everything[k::folds] for k in range(folds)]
-    left = held_out(train) if calibrating else np.array([], int)
-    return [np.setdiff1d(everything, left), left] if len(left) else [everything]
-
-
-def calibrate(uncertain, chosen, folds, parts, train, labels):
-    """Return the calibrations on the last part of the training frames, by a fit to the others, and its size."""
-    rest = [factor for fold in folds[:-1] for factor, _ in fold.values()]
-    if not rest:
-        return Predictions().calibrations(), 0
-    n_rows = sum(count for fold in folds[:-1] for _, count in fold.values())
-    posterior = solve(triangular_factor(np.concatenate(rest)), n_rows, chosen.prior(uncertain.basis, uncertain.options))
-    places = parts[-1][:_MOST_FRAMES]
-    predictions = uncertain.predictions(posterior, chosen.amplitude, train[places], [labels[k] for k in places])
-    return predictions.calibrations(), len(places)
