@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from openmm_kml.cli.common import add_command, add_json_option, check_outputs, natural, positive_int, warn, write_json
+from openmm_kml.cli.common import add_command, add_json_option, check_outputs, positive_int, warn, write_json
 from openmm_kml.cli.nbody_options import add_structure_options, read_structure_data
 
 
@@ -29,7 +29,6 @@ def add_parser(subparsers):
         help="weight file: of variance, the model that is asked; of farthest, its symmetries or descriptors measure",
     )
     parser.add_argument("--start", type=Path, metavar="FILE", help="frames that are there already, such as train.xyz")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of the first frame (default: 0)")
     add_structure_options(parser)
     add_json_option(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
@@ -50,8 +49,10 @@ def run(args):
 
         start = read_structures(args.start, args.energy_unit, args.length_unit)
     places, values = _chosen(args, pool, start)
+    if len(places) == 0:
+        raise ValueError(f"{args.data} has no frame that {args.start} does not have; nothing can be chosen")
     if len(places) < args.count:
-        warn(f"only {len(places)} frames are different from each other and from the start")
+        warn(f"{len(places)} instead of {args.count} frames are chosen: the others repeat these or the start")
     write_frames(args.output, [pool.frames[k] for k in places])
     key = "radii" if args.method == "farthest" else "energy_std_per_atom"
     finite = [float(value) if abs(value) < float("inf") else None for value in values]
@@ -73,7 +74,7 @@ def _chosen(args, pool, start):
         from openmm_kml.weights import load
 
         weights = load(args.model)
-    return farthest_frames(pool, args.count, start, weights, args.seed, progress)
+    return farthest_frames(pool, args.count, start, weights, progress)
 
 
 def _print_summary(args, pool, places, values):
