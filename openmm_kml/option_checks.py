@@ -3,6 +3,8 @@
 import math
 from numbers import Integral, Real
 
+_LONGEST_STEP = 10  # fs: more is a mistake of units
+
 
 def check_choice(name, value, choices):
     """Raise ValueError unless a value is one of the choices."""
@@ -27,3 +29,18 @@ def check_count(name, value, least=1):
     """Raise ValueError unless a value is a whole number of at least `least`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of {least} or more; {value!r} was given")
+
+
+def check_all_counts(options, names, least=1):
+    """Raise ValueError unless the attributes of these names are whole numbers of at least `least`."""
+    for name in names:
+        check_count(name, getattr(options, name), least)
+
+
+def check_dynamics(options):
+    """Raise ValueError unless `timestep` (fs), `friction` (1/ps) and `pressure` (bar, or None) can be those of a run."""
+    check_all_positive(options, ("timestep", "friction"))
+    if options.timestep > _LONGEST_STEP:
+        raise ValueError(f"timestep is in femtoseconds and at most {_LONGEST_STEP}; {options.timestep} was given")
+    if options.pressure is not None and not math.isfinite(options.pressure):
+        raise ValueError(f"pressure must be a finite number, in bar; {options.pressure!r} was given")

@@ -19,7 +19,7 @@ from references import MorseMolecule
 from synthetic import template
 
 from openmm_kml.active_learning import Recipe, Settings, learn, load_reference
-from openmm_kml.active_learning.campaign import _FACTORS, Campaign
+from openmm_kml.active_learning.exploration import FACTORS, adapted
 from openmm_kml.active_learning.explore import FINISHED, UNCERTAIN, UNSTABLE, Explorer, Walk
 from openmm_kml.active_learning.frames import LabeledFrames
 from openmm_kml.active_learning.journal import read_log, read_state
@@ -335,12 +335,9 @@ def test_a_committee_tells_the_largest_deviation_of_a_force(finished):
     ],
 )
 def test_the_threshold_adapts(walks, change):
-    campaign = object.__new__(Campaign)
-    campaign.settings, campaign.rounds = SETTINGS, [{"next_factor": 1.0}]
     made = [Walk(reason, "", step, water() if frame else None, None, 0.0, []) for reason, step, frame in walks]
-    assert np.sign(campaign._adapted(made) - 1) == change
-    campaign.rounds = [{"next_factor": _FACTORS[0]}]
-    assert _FACTORS[0] <= campaign._adapted(made) <= _FACTORS[1]
+    assert np.sign(adapted(1.0, made, SETTINGS.steps) - 1) == change
+    assert FACTORS[0] <= adapted(FACTORS[0], made, SETTINGS.steps) <= FACTORS[1]
 
 
 # --- a kill at any moment
@@ -551,8 +548,8 @@ def test_an_incomplete_command_is_refused(capsys, words, text):
     ("changes", "text"),
     [
         ({"temperatures": ()}, "temperatures must be"),
-        ({"budget": 0}, "budget must be at least 1"),
-        ({"every": 1}, "every must be at least 2"),
+        ({"budget": 0}, "budget must be a whole number of 1 or more"),
+        ({"every": 1}, "every must be a whole number of 2 or more"),
         ({"quantile": 1.5}, "quantile must be above 0 and at most 1"),
         ({"uncertainty": "guess"}, "uncertainty must be one of auto, model, committee, none"),
         ({"margin": 0.5}, "margin must be at least 1"),

@@ -414,7 +414,7 @@ def test_two_processes_do_not_write_one_run(inputs, tmp_path, capsys):
         ({"ensemble": "nvp"}, "ensemble must be one of nve, nvt, npt"),
         ({"temperature": -1.0}, "temperature must be a finite number above zero"),
         ({"timestep": 50.0}, "timestep is in femtoseconds and at most 10"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be a whole number of 1 or more"),
         ({"checkpoint_seconds": float("nan")}, "checkpoint_seconds must be a finite number"),
         ({"trajectory": "gif"}, "trajectory must be one of dcd, xtc"),
     ],

@@ -58,7 +58,7 @@ def compare_with_random(campaign, n_test):
         size = sum(
             (campaign.rounds[number - 1] if number <= len(campaign.rounds) else _last(campaign))[key] for key in _COUNTS
         )
-        errors = errors_of(KernelPotential.load(now.directory / "model.safetensors"), test)
+        errors = errors_of(KernelPotential.load(now.model_path), test)
         result["active"].append(_point(size, errors))
         sizes.append(size)
     sizes = sorted({sizes[k] for k in np.linspace(0, len(sizes) - 1, min(_SIZES, len(sizes))).round().astype(int)})
@@ -94,7 +94,8 @@ def _drawn(campaign, path, count):
                 for walker, temperature in enumerate(campaign.walkers()):
                     kept = []
                     seed = int(np.random.SeedSequence((settings.seed, 10**6 + sweep, walker)).generate_state(1)[0] >> 1)
-                    _explorer(campaign).walk(_beginning(campaign, seed), temperature, seed, kept.append)
+                    start, folder = _beginning(campaign, seed), path.with_name("run")
+                    _explorer(campaign).walk(start, temperature, seed, folder, kept.append)
                     seen += kept[int(_DISCARDED * len(kept)) :]
                 bar.update(min(len(seen), count) - bar.n)
                 if len(seen) >= 4 * count:  # of fewer, neighbors in time would be drawn
@@ -111,7 +112,8 @@ def _drawn(campaign, path, count):
 
 def _explorer(campaign):
     molecule = campaign.start[0] if campaign.recipe.molecule else None
-    return Explorer(campaign.model.potential, _certain, np.inf, np.inf, campaign.settings, molecule)
+    model = campaign.model
+    return Explorer(model.potential, _certain, np.inf, np.inf, campaign.settings, molecule, model.model_path)
 
 
 def _certain(*_):

