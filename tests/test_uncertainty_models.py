@@ -14,6 +14,7 @@ from openmm_kml.training import GDMLOptions, fit_gdml
 from openmm_kml.training.gdml_uncertainty import Explained, choose_sizes
 from openmm_kml.training.soap import fit_soap
 from openmm_kml.training.soap.uncertainty import unexplained
+from openmm_kml.training.uncertainty import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,39 @@ def test_rows_of_soap_are_the_inverse_covariance(soap):
     K = (term.sparse_points @ term.sparse_points.T) ** term.zeta
     explained = np.sum((K @ term.explained.T) ** 2, axis=1)  # at the sparse points all is explained
     np.testing.assert_allclose(explained, term.prior_variance * np.diag(K), rtol=1e-6)
+
+
+def test_what_is_left_open_gets_its_share(soap):
+    _, fit = soap
+    share = fit.report["uncertainty"]["open_share"]
+    assert 0 < share <= 1
+    prior = (fit.report["hyperparameters"]["amplitude"] * fit.posterior.scale) ** 2
+    (term,) = (term for term in fit.weights.terms if term.kind == "soap")
+    assert np.isclose(term.prior_variance, share * prior, rtol=1e-12)
+
+
+def left_out_energies(times, n=40):
+    """Return `Predictions` of energies whose variances that members do not hold are multiplied by a factor."""
+    rng = np.random.default_rng(3)
+    by_members, left_open = rng.uniform(1, 2, (2, n))
+    errors = rng.normal(size=n) * np.sqrt(by_members + left_open)
+    energies = [(error, variance, 8) for error, variance in zip(errors, by_members, strict=True)]
+    return Predictions(energies, unexplained=list(times * left_open))
+
+
+def test_a_prior_that_outweighs_the_members_does_not_set_the_scale():
+    much, more = left_out_energies(50.0), left_out_energies(5000.0)
+    assert np.isclose(much.open_share(), 100 * more.open_share(), rtol=1e-12)
+    assert much.open_share() * sum(much.unexplained) == pytest.approx(sum(entry[1] for entry in much.energy))
+    np.testing.assert_allclose(much.calibrations()[0], more.calibrations()[0], rtol=1e-6)
+
+
+def test_a_prior_below_the_members_stays():
+    little = left_out_energies(0.1)
+    assert little.open_share() == 1.0
+    assert little.calibrations()[0].scale > left_out_energies(0.5).calibrations()[0].scale
+    assert Predictions(left_out_energies(0.0).energy, unexplained=[0.0] * 40).open_share() == 1.0
+    assert Predictions().open_share() == 1.0
 
 
 def test_no_members_no_uncertainty():

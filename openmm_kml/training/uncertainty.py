@@ -73,7 +73,8 @@ def column_members(posterior, count, train, known, transform=None):
 class Predictions:
     """Errors of a model on frames that it was not trained on, and their raw variances."""
 
-    energy: list = field(default_factory=list)  # (error, variance, atoms)
+    energy: list = field(default_factory=list)  # (error, variance by members, atoms)
+    unexplained: list = field(default_factory=list)  # variances of these energies that members do not hold, eV²
     forces: list = field(default_factory=list)  # (errors, variances) of a frame
 
     def add(self, rows, labels, coefficients, members, unexplained=0.0):
@@ -89,20 +90,33 @@ class Predictions:
             Variance of the energy that members do not hold.
         """
         if labels.energy is not None:
-            variance = float(np.sum((members @ rows.energy) ** 2)) + unexplained
+            variance = float(np.sum((members @ rows.energy) ** 2))
             self.energy.append((rows.energy @ coefficients - labels.energy, variance, len(rows.forces) // 3))
+            self.unexplained.append(unexplained)
         if labels.forces is not None:
             errors = rows.forces @ coefficients - labels.forces.ravel()
             self.forces.append((errors, np.sum((rows.forces @ members.T) ** 2, axis=1)))
 
+    def open_share(self):
+        """Return the factor of the variances that members do not hold: these are no larger then than those by members.
+
+        How large a prior is that the data leave open, they can hardly tell. If it outweighed the members in the
+        distribution of the data, it alone would set the scale of energies, and the members, which grow faster outside,
+        would be scaled down with it.
+        """
+        by_members, left_open = sum(variance for _, variance, _ in self.energy), sum(self.unexplained)
+        return float(min(1.0, by_members / left_open)) if by_members > 0 and left_open > 0 else 1.0
+
     def calibrations(self):
-        """Return the `Calibration` of energies and of forces."""
+        """Return the `Calibration` of energies, with `open_share` of what members do not hold, and of forces."""
         energy = forces = Calibration()
         if self.forces:
             forces = fit_calibration(*(np.concatenate(part) for part in zip(*self.forces, strict=True)))
         if self.energy:
             near = forces.scale if forces.n_errors else None
-            energy = fit_calibration(*zip(*self.energy, strict=True), near=near)
+            errors, variances, sizes = zip(*self.energy, strict=True)
+            variances = np.asarray(variances) + self.open_share() * np.asarray(self.unexplained)
+            energy = fit_calibration(errors, variances, sizes, near=near)
         return energy, forces
 
 

@@ -134,9 +134,10 @@ class FramesLeftOut:
             errors = dict(zip(parts, np.split(errors, ends), strict=True))
             variances = dict(zip(parts, np.split(np.sum(spread**2, axis=0), ends), strict=True))
             if "energy" in parts:
-                unit, extra = len(frame) * noises[0], 0.0 if unexplained is None else unexplained(frame)
-                variance = float(variances["energy"][0]) * unit**2 + extra
+                unit = len(frame) * noises[0]
+                variance = float(variances["energy"][0]) * unit**2
                 found.energy.append((float(errors["energy"][0]) * unit, variance, len(frame)))
+                found.unexplained.append(0.0 if unexplained is None else unexplained(frame))
             if "force" in parts:
                 found.forces.append((errors["force"] * noises[1], variances["force"] * noises[1] ** 2))
         return found

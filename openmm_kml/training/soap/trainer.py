@@ -226,9 +226,9 @@ class _Training(LocalTraining):
         else:
             source, n_frames = ALL_BUT_ONE, len(self.frames.places)
             predictions = uncertain.left_out(posterior, chosen.amplitude, self.frames)
-        calibrations = predictions.calibrations()
-        weights, notes = uncertain.complete(weights, posterior, chosen.amplitude, calibrations)
-        return weights, describe(weights, calibrations, n_frames, source), notes
+        weights, notes = uncertain.complete(weights, posterior, chosen.amplitude, predictions)
+        described = describe(weights, predictions.calibrations(), n_frames, source)
+        return weights, described | {"open_share": predictions.open_share()}, notes
 
     def _choose(self, folds, factor, n_rows):
         """Return hyperparameters, the log of trials and the name of the criterion."""

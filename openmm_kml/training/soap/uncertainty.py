@@ -85,20 +85,21 @@ class Uncertain:
             lambda frame: unexplained(self.basis, terms, frame),
         )
 
-    def open_terms(self, terms, posterior, amplitude):
-        """Return SOAP terms with what their sparse points explain of the prior."""
-        variance = (amplitude * posterior.scale) ** 2
+    def open_terms(self, terms, posterior, amplitude, share=1.0):
+        """Return SOAP terms with what their sparse points explain of the prior, its variance multiplied by a share."""
+        variance = share * (amplitude * posterior.scale) ** 2
         return [
             replace(term, prior_variance=variance, explained=explained_rows(term, variance, self.options.jitter))
             for term in terms
         ]
 
-    def complete(self, weights, posterior, amplitude, calibrations):
-        """Return the model with its uncertainty, and notes."""
+    def complete(self, weights, posterior, amplitude, predictions):
+        """Return the model with its uncertainty, calibrated on `Predictions`, and notes."""
         members = self.members(posterior)
         n = len(self.basis.elements)
         terms = [self.basis.terms(member) for member in members]
-        weights, notes = with_members(weights, terms, members[:, :n], calibrations)
-        opened = iter(self.open_terms([t for t in weights.terms if t.kind == "soap"], posterior, amplitude))
+        weights, notes = with_members(weights, terms, members[:, :n], predictions.calibrations())
+        blank = [term for term in weights.terms if term.kind == "soap"]
+        opened = iter(self.open_terms(blank, posterior, amplitude, predictions.open_share()))
         terms = tuple(next(opened) if term.kind == "soap" else term for term in weights.terms)
         return replace(weights, terms=terms), notes
