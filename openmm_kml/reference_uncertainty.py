@@ -130,31 +130,44 @@ def raw_gdml(weights, positions):
     return RawVariances(float(variance), None, forces, gradient, 0.5 * (virial + virial.T))
 
 
-def _explained(term, positions):
-    """Return the explained energies E_r, shape (R,), and their derivatives by the positions, shape (R, n_atoms, 3).
+def explained_energies(term, x):
+    """Return the explained energies E_r of a descriptor x of shape (D,), shape (R,).
 
     Energies are linear in coefficients u and β: what stands beside them, the covariances of the energy with the
     training data, is the same for all rows.
     """
     kernel = KERNELS[term.kernel]
     s = kernel.scale(term.length_scale)
+    u, beta = term.explained_descriptor_coefficients, term.explained_energy_coefficients
+    points = term.training_descriptors[: u.shape[1]]
+    by_u, by_beta = np.zeros(points.shape), np.zeros(len(points))
+    for index in permuted_pairs(term.permutations):
+        difference = points[:, index] - x  # π x_i - x
+        f, first, _ = kernel.functions(s * np.linalg.norm(difference, axis=1))
+        by_u[:, index] -= s**2 * first[:, None] * difference
+        by_beta += f
+    energies = u.reshape(len(u), -1) @ by_u.ravel()
+    return energies if beta is None else energies + beta @ by_beta
+
+
+def _explained(term, positions):
+    """Return the explained energies E_r, shape (R,), and their derivatives by the positions, shape (R, n_atoms, 3)."""
+    kernel = KERNELS[term.kernel]
+    s = kernel.scale(term.length_scale)
     x, dx = descriptor_and_derivative(positions, term.power, term.descriptor_weights)
     u, beta = term.explained_descriptor_coefficients, term.explained_energy_coefficients
     points = term.training_descriptors[: u.shape[1]]
-    by_u, slope_by_u = np.zeros(points.shape), np.zeros((*points.shape, len(x)))
-    by_beta, slope_by_beta = np.zeros(len(points)), np.zeros(points.shape)
+    slope_by_u, slope_by_beta = np.zeros((*points.shape, len(x))), np.zeros(points.shape)
     for index in permuted_pairs(term.permutations):
         difference = points[:, index] - x  # π x_i - x
-        f, first, second = kernel.functions(s * np.linalg.norm(difference, axis=1))
-        by_u[:, index] -= s**2 * first[:, None] * difference
+        _, first, second = kernel.functions(s * np.linalg.norm(difference, axis=1))
         outer = np.einsum("i,id,ie->ide", second, difference, difference)
         slope_by_u[:, index] += s**2 * (first[:, None, None] * np.eye(len(x)) - s**2 * outer)
-        by_beta += f
         slope_by_beta += s**2 * first[:, None] * difference
-    energies, slopes = np.einsum("rid,id->r", u, by_u), np.tensordot(u, slope_by_u, 2)
+    slopes = np.tensordot(u, slope_by_u, 2)
     if beta is not None:
-        energies, slopes = energies + beta @ by_beta, slopes + beta @ slope_by_beta
-    return energies, -chain_to_forces(slopes, dx[None])
+        slopes = slopes + beta @ slope_by_beta
+    return explained_energies(term, x), -chain_to_forces(slopes, dx[None])
 
 
 def _gdml_prior(term, positions):

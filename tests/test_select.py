@@ -16,6 +16,7 @@ from openmm_kml.cli import main
 from openmm_kml.errors import DataError, WeightFileError
 from openmm_kml.potential import KernelPotential
 from openmm_kml.selection import farthest_frames, most_uncertain_frames
+from openmm_kml.selection.covariances import MoleculeCovariance
 from openmm_kml.selection.distances import averaged_spectra, frame_distances, sorted_inverse_distances
 from openmm_kml.selection.frames import NamedFrames
 from openmm_kml.selection.variance import pivoted_choice
@@ -162,37 +163,49 @@ def reference_choice(covariance, count):
     return chosen, variances
 
 
+class Matrix:
+    """A covariance; places with equal rows are one."""
+
+    def __init__(self, rows):
+        self._rows, self.matrix = rows, rows @ rows.T
+        self.variances = np.diag(self.matrix)
+
+    def column(self, place):
+        return self.matrix[place]
+
+    def same(self, place):
+        return (self._rows == self._rows[place]).all(axis=1)
+
+
 def test_the_pivoted_choice_conditions_on_what_was_chosen():
     rng = np.random.default_rng(5)
-    rows = rng.standard_normal((9, 6)) * rng.uniform(0.1, 2, 9)[:, None]
-    covariance = rows @ rows.T
-    places, variances = pivoted_choice(np.diag(covariance), lambda k: covariance[k], 6)
-    expected = reference_choice(covariance, 6)
+    covariance = Matrix(rng.standard_normal((9, 6)) * rng.uniform(0.1, 2, 9)[:, None])
+    places, variances = pivoted_choice(covariance, 6)
+    expected = reference_choice(covariance.matrix, 6)
     assert places.tolist() == expected[0]
     assert np.allclose(variances, expected[1], rtol=1e-9)
-    known, _ = pivoted_choice(np.diag(covariance), lambda k: covariance[k], 3, first=[7, 8])
-    conditioned = covariance - covariance[:, 7:] @ np.linalg.solve(covariance[7:, 7:], covariance[7:])
+    known, _ = pivoted_choice(covariance, 3, first=[7, 8])
+    m = covariance.matrix
+    conditioned = m - m[:, 7:] @ np.linalg.solve(m[7:, 7:], m[7:])
     assert known.tolist() == reference_choice(conditioned[:7, :7], 3)[0]
 
 
 def test_the_choice_goes_on_when_nothing_is_left():
-    rows = np.array([[2.0, 0], [1.0, 0], [0, 1.5], [0, 3.0]])
-    covariance = rows @ rows.T
-    places, variances = pivoted_choice(np.diag(covariance), lambda k: covariance[k], 4)
+    places, variances = pivoted_choice(Matrix(np.array([[2.0, 0], [1.0, 0], [0, 1.5], [0, 3.0]])), 4)
     assert places.tolist() == [3, 0, 2, 1]  # the last two carry no news, and come by their variance
     assert np.allclose(variances, [9, 4, 2.25, 1])
-    zero = np.zeros((3, 3))
-    assert sorted(pivoted_choice(np.zeros(3), lambda k: zero[k], 3)[0]) == [0, 1, 2]
+    known = Matrix(np.array([[0.0], [1.0], [-1.0]]))
+    known.variances = np.zeros(3)
+    assert sorted(pivoted_choice(known, 3)[0]) == [0, 1, 2]
 
 
 def test_repeated_places_are_chosen_once():
     """Also where nothing is left of any variance and the choice begins anew."""
     rows = np.array([[3.0, 0], [3.0, 0], [1.0, 0], [0, 1.5], [0, 1.5], [3.0, 0]])
-    covariance = rows @ rows.T
-    places, variances = pivoted_choice(np.diag(covariance), lambda k: covariance[k], 6)
+    places, variances = pivoted_choice(Matrix(rows), 6)
     assert places.tolist() == [0, 3, 2]
     assert np.allclose(variances, [9, 2.25, 1])
-    assert pivoted_choice(np.diag(covariance), lambda k: covariance[k], 6, first=[5])[0].tolist() == [3, 2]
+    assert pivoted_choice(Matrix(rows), 6, first=[5])[0].tolist() == [3, 2]
 
 
 FLOOR = {"energy_scale": 1.5, "energy_floor": 0.3}  # as large as what the members say
@@ -232,6 +245,18 @@ def test_of_a_molecule_the_most_uncertain_comes_first():
     assert places[0] in {worst, 6}
     assert len(places) == 6
     assert deviations[0] == pytest.approx(max(stds), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", UNCERTAIN_MOLECULES)
+def test_the_covariance_of_a_molecule_has_the_variances_of_its_frames(name):
+    weights = UNCERTAIN_MOLECULES[name]
+    potential = KernelPotential.from_bytes(to_bytes(weights))
+    frames = NamedFrames([Structure(weights.species, r) for r in model_positions(weights, 5)])
+    covariance = MoleculeCovariance(potential, frames)
+    stds = [potential.evaluate_uncertainty(frame.positions).energy_std / len(frame) for frame in frames]
+    assert np.sqrt(covariance.variances + covariance.floors) == pytest.approx(np.array(stds), rel=1e-6)
+    full = np.array([covariance.column(k) for k in range(5)])
+    assert np.allclose(full, full.T, rtol=1e-9, atol=1e-12 * full.max())
 
 
 def test_a_model_without_uncertainty_is_refused():
