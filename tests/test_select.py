@@ -22,7 +22,7 @@ from openmm_kml.selection.frames import NamedFrames
 from openmm_kml.selection.variance import pivoted_choice
 from openmm_kml.structures import Structure, StructureSet, read_structures
 from openmm_kml.structures.extended_xyz import write_frames
-from openmm_kml.weights import to_bytes
+from openmm_kml.weights import Baseline, to_bytes
 
 ETHANOL = UNCERTAIN_MOLECULES["ethanol with its group and energies"]
 
@@ -296,6 +296,19 @@ def test_the_command_asks_a_model(pool, tmp_path):
     assert main(["select", *words, "--quiet"]) == 0
     expected, _ = most_uncertain_frames(StructureSet(frames), 2, KernelPotential.load(model))
     assert [f.positions.tolist() for f in read_structures(out)] == [frames[k].positions.tolist() for k in expected]
+
+
+def test_a_difference_to_a_baseline_is_asked_without_it(tmp_path):
+    frames = [Structure(ETHANOL.species, r) for r in model_positions(ETHANOL, 5)]
+    write_frames(tmp_path / "own.xyz", frames)
+    chosen = []
+    for name, baseline in (("whole", None), ("delta", Baseline("sha256:" + 64 * "0", "mm.xml"))):
+        model, report = tmp_path / name, tmp_path / f"{name}.json"
+        model.write_bytes(to_bytes(replace(ETHANOL, baseline=baseline)))
+        words = [str(tmp_path / "own.xyz"), "-n", "3", "-o", str(tmp_path / "out.xyz"), "--model", str(model)]
+        assert main(["select", *words, "--method", "variance", "--quiet", "--json", str(report)]) == 0
+        chosen.append(json.loads(report.read_text()))
+    assert chosen[0] == chosen[1]
 
 
 @pytest.mark.parametrize(

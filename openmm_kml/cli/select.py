@@ -62,19 +62,17 @@ def run(args):
 
 
 def _chosen(args, pool, start):
+    from openmm_kml.potential import KernelPotential
     from openmm_kml.selection import farthest_frames, most_uncertain_frames
+    from openmm_kml.weights import load
 
     progress = not args.quiet
-    if args.method == "variance":
-        from openmm_kml.potential import KernelPotential
-
-        return most_uncertain_frames(pool, args.count, KernelPotential.load(args.model), start, progress)
-    weights = None
-    if args.model is not None:
-        from openmm_kml.weights import load
-
-        weights = load(args.model)
-    return farthest_frames(pool, args.count, start, weights, progress)
+    weights = None if args.model is None else load(args.model)
+    if args.method == "farthest":
+        return farthest_frames(pool, args.count, start, weights, progress)
+    # A difference to a baseline is as uncertain without it.
+    potential = KernelPotential.load(args.model, delta=weights.baseline is not None)
+    return most_uncertain_frames(pool, args.count, potential, start, progress)
 
 
 def _print_summary(args, pool, places, values):
