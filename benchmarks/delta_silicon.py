@@ -3,17 +3,20 @@
     python benchmarks/delta_silicon.py --train Si_train.extxyz --test Si_test.extxyz --output delta.json
     python benchmarks/delta_silicon.py --train Si_train.extxyz --test Si_test.extxyz --output cold.json --cold
 
-The baseline is trained by `kml train nbody`'s defaults on the same frames, and subtracted from them; SOAP has its
-defaults in both cases, and half of the environments as sparse points where these are fewer than 500. Besides the errors
-on unseen frames: two atoms alone, and the perfect crystal compressed, down to distances of which there are no data.
-With --cold the frames to train on are those at 300 and 843 K alone; all that is hotter, strained or a surface is tested
-on. Each result is written as soon as it is there; what is there already is not done again.
+One baseline is trained by `kml train nbody`'s defaults on the same frames; the other is Stillinger's and Weber's
+potential, which has seen none of them. SOAP has its defaults in all cases, and half of the environments as sparse
+points where these are fewer than 500. Besides the errors on unseen frames: two atoms alone, and the perfect crystal
+compressed, down to distances of which there are no data. With --cold the frames to train on are those at 300 and
+843 K alone; all that is hotter, strained or a surface is tested on. Each result is written as soon as it is there; what
+is there already is not done again.
 """
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,33 +32,42 @@ from openmm_kml.training.nbody import NBodyOptions, fit_nbody
 from openmm_kml.training.soap import SoapOptions, fit_soap
 from openmm_kml.weights import to_bytes
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from stillinger_weber import spline_model
+
 SILICON = 14
 DISTANCES = np.linspace(0.6, 5.0, 89)  # Å
 LATTICES = np.linspace(3.2, 5.6, 49)  # Å; 5.47 at rest
 COLD = ("at 300 K", "for normal structure at 843 K")
 
 
-def models(train):
-    """Return name -> potential of everything that is compared, and the seconds of each training."""
-    seconds = {}
+def potential_of(weights):
+    """Return a potential ready to evaluate."""
+    return KernelPotential.from_bytes(to_bytes(weights))
 
-    def timed(name, fit, frames, options):
-        start = time.process_time()
-        weights = fit(frames, None, options).weights
-        seconds[name] = time.process_time() - start
-        return weights
 
-    pairs = timed("nbody", fit_nbody, train, NBodyOptions(progress=False))
-    n_sparse = min(500, sum(map(len, train)) // 2)
-    alone = timed("soap", fit_soap, train, SoapOptions(n_sparse=n_sparse, progress=False))
-    baseline = resolve_baseline(KernelPotential.from_bytes(to_bytes(pairs)))
-    rest = subtract_from(train, baseline)
-    found = {"nbody": baseline.potential, "soap": KernelPotential.from_bytes(to_bytes(alone))}
-    for name, with_pairs in (("soap on nbody", True), ("soap without pairs on nbody", False)):
-        options = SoapOptions(n_sparse=n_sparse, repulsion=False, pairs=with_pairs, progress=False)
-        weights = replace(timed(name, fit_soap, rest, options), baseline=record(baseline))
-        found[name] = SumPotential(to_bytes(weights), baseline)
-    return found, seconds
+def nbody(train):
+    """Return two and three bodies trained on some frames."""
+    return potential_of(fit_nbody(train, None, NBodyOptions(progress=False)).weights)
+
+
+def soap(train, baseline=None):
+    """Return a many-body model trained on some frames, on top of a potential if one is given."""
+    options = SoapOptions(n_sparse=min(500, sum(map(len, train)) // 2), progress=False)
+    if baseline is None:
+        return potential_of(fit_soap(train, None, options).weights)
+    baseline = resolve_baseline(baseline)
+    options = replace(options, repulsion=not baseline.has_repulsion, difference=True)
+    weights = fit_soap(subtract_from(train, baseline), None, options).weights
+    return SumPotential(to_bytes(replace(weights, baseline=record(baseline))), baseline)
+
+
+MODELS = {
+    "nbody": nbody,
+    "soap": soap,
+    "soap on nbody": lambda train: soap(train, nbody(train)),
+    "soap on Stillinger-Weber": lambda train: soap(train, potential_of(spline_model())),
+}
 
 
 def errors(potential, frames):
@@ -105,6 +117,7 @@ def main():
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 25, 50, 100])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--cold", action="store_true")
     args = parser.parse_args()
     train, test = read_structures(args.train), read_structures(args.test)
@@ -115,20 +128,16 @@ def main():
         rest, train = train[~cold], train[cold]
         tests = {name: rest[[frame.group == name for frame in rest]] for name in rest.groups}
     results = json.loads(args.output.read_text()) if args.output.exists() else {}
-    for size in args.sizes:
-        for seed in args.seeds:
-            key = f"{size} frames, seed {seed}"
-            if key in results or size > len(train):
-                continue
-            found, seconds = models(split_structures(train, size, 0, 0, seed)[0])
-            results[key] = {
-                name: {"seconds": seconds[name], **off_the_data(potential)}
-                | {part: errors(potential, frames) for part, frames in tests.items()}
-                for name, potential in found.items()
-            }
-            write_atomically(args.output, (json.dumps(results, indent=1) + "\n").encode())
-            for name, entry in results[key].items():
-                print(f"{key}, {name}: {described(entry, tests)}", flush=True)
+    for size, seed, name in product(args.sizes, args.seeds, args.models):
+        done = results.setdefault(f"{size} frames, seed {seed}", {})
+        if name in done or size > len(train):
+            continue
+        start = time.process_time()
+        potential = MODELS[name](split_structures(train, size, 0, 0, seed)[0])
+        done[name] = {"seconds": time.process_time() - start, **off_the_data(potential)}
+        done[name] |= {part: errors(potential, frames) for part, frames in tests.items()}
+        write_atomically(args.output, (json.dumps(results, indent=1) + "\n").encode())
+        print(f"{size} frames, seed {seed}, {name}: {described(done[name], tests)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ class Baseline:
         if not self.added:
             raise WeightFileError(
                 f"this model is only the difference to the baseline {self.name!r} ({self.digest[:19]}…): evaluate it "
-                "together with that, by --baseline on the command line or KMLForce(..., baseline_system=...) in OpenMM"
+                "together with that, by --baseline on the command line, KMLForce(..., baseline_system=...) in OpenMM, "
+                "KMLCalculator(..., baseline=...) in ASE, or in LAMMPS by another style beside it (pair_style "
+                "hybrid/overlay) and the words 'baseline added' after the elements"
             )
 
 

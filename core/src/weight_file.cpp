@@ -55,7 +55,7 @@ std::map<int, double> read_atom_energies(const json& object) {
 }
 
 // A model that is the difference to a baseline is read only where somebody said that the baseline is added.
-void check_baseline(const json& baseline) {
+void check_baseline(const json& baseline, BaselineAdded said) {
     check_keys("baseline", baseline, {"digest", "name", "added"});
     const json &digest = baseline["digest"], &name = baseline["name"], &added = baseline["added"];
     const std::string hex = digest.is_string() ? digest.get<std::string>() : std::string();
@@ -66,10 +66,11 @@ void check_baseline(const json& baseline) {
         fail("baseline.name must be a string; " + shown(name) + " was found");
     if (!added.is_boolean())
         fail("baseline.added must be true or false; " + shown(added) + " was found");
-    if (!added.get<bool>())
+    if (!added.get<bool>() && said == BaselineAdded::by_file)
         fail("this model is only the difference to the baseline " + shown(name) + " (" + hex.substr(0, 19) +
-             "…): evaluate it together with that, by --baseline on the command line or KMLForce(..., "
-             "baseline_system=...) in OpenMM");
+             "…): evaluate it together with that, by --baseline on the command line, KMLForce(..., "
+             "baseline_system=...) in OpenMM, KMLCalculator(..., baseline=...) in ASE, or in LAMMPS by another style "
+             "beside it (pair_style hybrid/overlay) and the words 'baseline added' after the elements");
 }
 
 void read_term(size_t k, const std::string& where, const json& kind, const json& entry, WeightFile& file,
@@ -96,14 +97,16 @@ void read_term(size_t k, const std::string& where, const json& kind, const json&
         file.soap.push_back(read_soap(k, entry, n, tensors));
 }
 
-WeightFile read_document(const std::string& text, Tensors& tensors) {
+WeightFile read_document(const std::string& text, Tensors& tensors, BaselineAdded added) {
     const json document = parse_json("document", text.data(), text.data() + text.size());
     check_keys("the document", document, {"units", "atom_energies", "terms", "provenance"},
                {"baseline", "species", "elements", "uncertainty"});
     if (document.contains("species") == document.contains("elements"))
         fail("the document must have either species or elements");
     if (document.contains("baseline"))
-        check_baseline(document["baseline"]);
+        check_baseline(document["baseline"], added);
+    else if (added == BaselineAdded::by_caller)
+        fail("this model is the whole energy and not the difference to a baseline; add none to it");
     if (document["units"] != json{{"energy", "eV"}, {"length", "Angstrom"}})
         fail("units must be eV and Angstrom");
     if (!document["provenance"].is_object())
@@ -159,7 +162,7 @@ std::vector<int> WeightFile::distinct_species() const {
     return result;
 }
 
-WeightFile read_weight_file(const void* bytes, size_t size) {
+WeightFile read_weight_file(const void* bytes, size_t size, BaselineAdded added) {
     const unsigned char* data = static_cast<const unsigned char*>(bytes);
     if (!data || size < 8)
         fail("a weight file has at least 8 bytes; this one has " + std::to_string(data ? size : 0));
@@ -181,7 +184,7 @@ WeightFile read_weight_file(const void* bytes, size_t size) {
         if (item.key() != "__metadata__")
             tensors.named[item.key()] = parse_tensor(item.key(), item.value(), data_size);
     check_coverage(tensors, data_size);
-    return read_document(document, tensors);
+    return read_document(document, tensors, added);
 }
 
 } // namespace kml

@@ -31,8 +31,9 @@ FixKMLGlobal::FixKMLGlobal(LAMMPS* lammps, int narg, char** arg) : Fix(lammps, n
     if (narg < 4)
         error->all(FLERR, what + ": fix ID group kml/global FILE and one element for each atom type are expected");
     unit = kml::energy_unit(lmp, what);
-    numbers = kml::type_numbers(lmp, what, narg - 4, arg + 4);
-    const kml::WeightFile file = kml::read_model(lmp, what, arg[3]);
+    const kml::ModelWords words = kml::model_words(lmp, what, narg - 4, arg + 4);
+    numbers = words.numbers;
+    const kml::WeightFile file = kml::read_model(lmp, what, arg[3], words.added);
     if (file.species.empty())
         error->all(FLERR, what + ": " + arg[3] + " is a model of any number of atoms: use pair_style kml");
     molecule = std::make_unique<kml::Molecule>(lmp, file.species);

@@ -75,7 +75,7 @@ static void broadcast(std::vector<char>& bytes, MPI_Comm world) {
         MPI_Bcast(bytes.data() + start, int(std::min<long long>(INT_MAX, size - start)), MPI_CHAR, 0, world);
 }
 
-WeightFile read_model(LAMMPS* lammps, const std::string& what, const std::string& path) {
+WeightFile read_model(LAMMPS* lammps, const std::string& what, const std::string& path, BaselineAdded added) {
     std::vector<char> bytes, reason;
     if (lammps->comm->me == 0) {
         const std::string problem = read_bytes(path, bytes);
@@ -87,7 +87,7 @@ WeightFile read_model(LAMMPS* lammps, const std::string& what, const std::string
                                       " cannot be read: " + std::string(reason.begin(), reason.end()));
     try {
         broadcast(bytes, lammps->world);
-        return read_weight_file(bytes.data(), bytes.size());
+        return read_weight_file(bytes.data(), bytes.size(), added);
     } catch (const WeightFileError& error) { // the same on all ranks
         lammps->error->all(FLERR, what + ": the model file " + path + " is refused: " + error.what());
     } catch (const std::bad_alloc&) { // perhaps not on all
@@ -95,20 +95,28 @@ WeightFile read_model(LAMMPS* lammps, const std::string& what, const std::string
     }
 }
 
-std::vector<int> type_numbers(LAMMPS* lammps, const std::string& what, int count, char** names) {
+ModelWords model_words(LAMMPS* lammps, const std::string& what, int count, char** names) {
     const int types = lammps->atom->ntypes;
+    ModelWords words;
+    if (count == types + 2 && std::strcmp(names[types], "baseline") == 0) {
+        if (std::strcmp(names[types + 1], "added") != 0)
+            lammps->error->all(FLERR,
+                               what + ": after 'baseline' only 'added' may follow, '" + names[types + 1] + "' came");
+        words.added = BaselineAdded::by_caller;
+        count = types;
+    }
     if (count != types)
         lammps->error->all(FLERR,
                            what + ": one element for each of the " + std::to_string(types) +
                                " atom types is expected after the model file (NULL for a type of another style), " +
                                std::to_string(count) + " came");
-    std::vector<int> numbers(size_t(types) + 1);
+    words.numbers.resize(size_t(types) + 1);
     for (int k = 0; k < count; ++k) {
-        const int z = numbers[size_t(k) + 1] = atomic_number(names[k]);
+        const int z = words.numbers[size_t(k) + 1] = atomic_number(names[k]);
         if (z < 0)
             lammps->error->all(FLERR, what + ": '" + names[k] + "' is not the symbol of an element");
     }
-    return numbers;
+    return words;
 }
 
 double energy_unit(LAMMPS* lammps, const std::string& what) {

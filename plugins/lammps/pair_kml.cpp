@@ -60,9 +60,10 @@ void PairKML::coeff(int narg, char** arg) {
         allocate();
     if (narg < 3 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
         error->all(FLERR, what + ": pair_coeff * * FILE and one element for each atom type are expected");
-    const std::vector<int> numbers = kml::type_numbers(lmp, what, narg - 3, arg + 3);
+    const kml::ModelWords words = kml::model_words(lmp, what, narg - 3, arg + 3);
+    const std::vector<int>& numbers = words.numbers;
     unit = kml::energy_unit(lmp, what);
-    const kml::WeightFile file = kml::read_model(lmp, what, arg[2]);
+    const kml::WeightFile file = kml::read_model(lmp, what, arg[2], words.added);
     if (file.elements.empty())
         error->all(FLERR, what + ": " + arg[2] + " is a model of one molecule: use fix kml/global");
     std::vector<int> places(numbers.size(), -1); // nothing changes before all is known to be right

@@ -19,7 +19,7 @@
 namespace LAMMPS_NS {
 
 /**
- * `pair_style kml`, `pair_coeff * * FILE elements`: two- and three-body splines, repulsion and soap.
+ * `pair_style kml`, `pair_coeff * * FILE elements [baseline added]`: two- and three-body splines, repulsion and soap.
  *
  * A model with uncertainty has standard deviations of the atoms' energies, for `fix pair` by the name `uncertainty`,
  * and of the whole energy. They are evaluated on the steps at which a fix pair or a compute kml/uncertainty asks.

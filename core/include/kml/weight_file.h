@@ -116,14 +116,20 @@ struct WeightFileError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/** Who says that the baseline of a model of a difference is added. */
+enum class BaselineAdded {
+    by_file, // the document, or nobody; a whole model is read, too
+    by_caller
+};
+
 /**
  * Return the contents of a weight file.
  *
  * @param data  IN `size` bytes, any content: nothing outside them is read
- * @throws WeightFileError, also for a model that is only the difference to a baseline, unless the file says that
- * somebody adds this; std::bad_alloc
+ * @throws WeightFileError, also for a model that is only the difference to a baseline unless somebody says that this is
+ * added, and for a whole model if the caller says so; std::bad_alloc
  */
-WeightFile read_weight_file(const void* data, size_t size);
+WeightFile read_weight_file(const void* data, size_t size, BaselineAdded added = BaselineAdded::by_file);
 
 } // namespace kml
 
