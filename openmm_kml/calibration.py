@@ -14,7 +14,7 @@ from openmm_kml.predictive import LARGEST_TAIL, half_width, log_density
 SMALL = 1e-6  # raw variances below, relative to their mean, vanish by symmetry: so do the errors, to rounding
 LEVELS = (0.68, 0.95)
 LEAST_ERRORS = 5  # from fewer errors nothing is learned
-_MOST_ERRORS = 20_000  # of more, equally spaced ones are taken
+_MOST_ERRORS = 5_000  # of more, some are drawn: the scale of so many has a sampling error of 1 %
 _LARGEST_FLOOR = 100.0  # relative to the root of the mean variance
 _NEAR = math.log(2)  # deviation of the logarithm of a scale that is likely beforehand
 _USUAL_TAIL = 0.1  # mean of the exponential prior: some fifty errors weigh as much
@@ -22,7 +22,7 @@ _WIDEST = 10.0  # how far the logarithm of a scale is searched
 
 
 class Calibration(NamedTuple):
-    """The scale, the floor and the tail of one quantity, and how many errors they were learned from."""
+    """The scale, the floor and the tail of one quantity, and how many errors there were to learn them from."""
 
     scale: float = 1.0
     floor: float = 0.0
@@ -50,7 +50,9 @@ def fit_calibration(errors, variances, counts=1, near=None):
     errors, variances = (np.ravel(np.asarray(values, dtype=float)) for values in (errors, variances))
     counts = np.broadcast_to(np.asarray(counts, dtype=float), errors.shape)
     kept = np.flatnonzero(is_open(variances))
-    kept = kept[:: -(-len(kept) // _MOST_ERRORS) or 1]
+    n_errors = len(kept)
+    if n_errors > _MOST_ERRORS:  # not each so many, which could be components of one axis
+        kept = np.sort(np.random.default_rng(0).choice(kept, _MOST_ERRORS, replace=False))
     errors, variances, counts = errors[kept], variances[kept], counts[kept]
     if len(errors) < LEAST_ERRORS or not errors.any():
         return Calibration()
@@ -71,7 +73,7 @@ def fit_calibration(errors, variances, counts=1, near=None):
         bounds = [(x - _WIDEST, x + _WIDEST), (0.0, most), (0.0, LARGEST_TAIL)]
         found.append(minimize(loss, [x, y, _USUAL_TAIL], method="L-BFGS-B", bounds=bounds))
     x, y, tail = min(found, key=lambda one: one.fun).x
-    return Calibration(math.exp(x), math.sqrt(unit * math.expm1(y)), float(tail), len(errors))
+    return Calibration(math.exp(x), math.sqrt(unit * math.expm1(y)), float(tail), n_errors)
 
 
 def is_open(variances):
