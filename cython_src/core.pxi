@@ -89,7 +89,7 @@ cdef extern from "kml/potential.h" namespace "kml" nogil:
         bint is_center(int)
         const SoapInfo& info()
 
-    cppclass MoleculeRepulsion:
+    cppclass MoleculePrior:
         void add(long, const double*, double*, double*, double*)
 
     cppclass MemberTables:
@@ -166,7 +166,7 @@ cdef extern from "kml/potential.h" nogil:
         vector[int] species
         double one_body
         vector[GDML] terms
-        MoleculeRepulsion repulsion
+        MoleculePrior prior
         const InstructionSet* instructions
         LocalModel local
         bint is_local()

@@ -62,7 +62,7 @@ cdef Failure evaluate_stack(Potential* potential, Workspace* work, long geometri
         failure = add_term(&potential.terms[k], work, geometries, positions, n_threads, energies, forces, virials)
         if failure.reason != NONE:
             return failure
-    potential.repulsion.add(geometries, positions, energies, forces, virials)
+    potential.prior.add(geometries, positions, energies, forces, virials)
     return check_results(geometries, n_atoms, energies, forces, virials)
 
 

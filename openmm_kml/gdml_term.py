@@ -54,6 +54,7 @@ class GDMLTerm:
     prior_variance: float | None = None
 
     kind = "gdml"
+    learned = True
     scalars = ("power", "kernel", "length_scale", "energy_offset")
     optional_scalars = ("prior_variance",)
     tensors = ("descriptor_weights", "training_descriptors", "descriptor_coefficients", "permutations")

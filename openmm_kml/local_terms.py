@@ -52,6 +52,7 @@ class Spline2Term:
     deviations: np.ndarray | None = None
 
     kind = "spline2"
+    learned = True
     scalars = ("start", "cutoff")
     optional_scalars = ()
     tensors = ("coefficients",)
@@ -102,6 +103,7 @@ class Spline3Term:
     deviations: np.ndarray | None = None
 
     kind = "spline3"
+    learned = True
     scalars = ("start", "cutoff", "start_far", "compact", "taper_start", "taper_width")
     optional_scalars = ()
     tensors = ("coefficients",)
@@ -148,6 +150,7 @@ class RepulsionTerm:
     switch: np.ndarray
 
     kind = "repulsion"
+    learned = False  # so it has no uncertainty
     scalars = ()
     optional_scalars = ()
     tensors = ("switch",)

@@ -10,11 +10,13 @@ import numpy as np
 from openmm_kml.descriptors.inverse_distances import (
     chain_to_forces,
     descriptor_and_derivative,
+    pair_indices,
     permuted_pairs,
 )
 from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference_local import Sums, add_local_terms, add_repulsion
+from openmm_kml.walls_term import walls_energy
 
 
 def evaluate(weights, positions):
@@ -42,8 +44,10 @@ def evaluate(weights, positions):
     one_body = sum(weights.atom_energies.get(int(z), 0.0) for z in weights.species)
     energy = np.full(len(flat), one_body, dtype=float)
     forces = np.zeros_like(flat)
+    repulsion = partial(evaluate_repulsion, species=weights.species)
+    evaluators = {"gdml": evaluate_gdml, "repulsion": repulsion, "walls": evaluate_walls}
     for term in weights.terms:
-        evaluate_term = evaluate_gdml if term.kind == "gdml" else partial(evaluate_repulsion, species=weights.species)
+        evaluate_term = evaluators[term.kind]
         for m, r in enumerate(flat):
             term_energy, term_forces = evaluate_term(term, r)
             energy[m] += term_energy
@@ -99,6 +103,19 @@ def evaluate_repulsion(term, positions, species):
     neighbors = neighbor_list(positions, cutoff=term.reach)
     add_repulsion(term, elements, np.searchsorted(elements, species), neighbors, sums)
     return sums.energies.sum(), sums.forces
+
+
+def evaluate_walls(term, positions):
+    """Return energy and forces of one `walls` term for one geometry of a molecule."""
+    i, j = pair_indices(len(positions))
+    difference = positions[i] - positions[j]
+    distances = np.linalg.norm(difference, axis=1)
+    energies, slopes = walls_energy(term, distances)
+    pulls = -(slopes / distances)[:, None] * difference  # on atom i
+    forces = np.zeros_like(positions)
+    np.add.at(forces, i, pulls)
+    np.add.at(forces, j, -pulls)
+    return energies.sum(), forces
 
 
 def evaluate_gdml(term, positions):

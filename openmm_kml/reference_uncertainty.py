@@ -103,7 +103,7 @@ def raw_local(weights, positions, numbers, cell=None, pbc=False):
 
 def member(weights, s):
     """Return the `Weights` whose energy is that of the deviations of member s of a model of local terms."""
-    terms = [replace(term, coefficients=term.deviations[s]) for term in weights.terms if term.kind != "repulsion"]
+    terms = [replace(term, coefficients=term.deviations[s]) for term in weights.terms if term.learned]
     one_body = dict(zip(map(int, weights.elements), weights.uncertainty.atom_energies[s].tolist(), strict=True))
     return Weights(elements=weights.elements, terms=tuple(terms), atom_energies=one_body)
 
@@ -116,7 +116,7 @@ def raw_gdml(weights, positions):
     variance, forces = 0.0, np.zeros(positions.shape)
     gradient = np.zeros_like(forces)
     for term in weights.terms:
-        if term.kind == "repulsion":  # has no uncertainty
+        if not term.learned:
             continue
         prior, prior_slope, prior_forces = _gdml_prior(term, positions)
         energies, gradients = _explained(term, positions)

@@ -144,6 +144,7 @@ class SoapTerm(SoapDescriptor):
     prior_variance: float | None = None
 
     kind = "soap"
+    learned = True
     scalars = (
         "cutoff",
         "cutoff_width",

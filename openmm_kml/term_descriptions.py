@@ -8,7 +8,7 @@ def describe_term(term, elements=None):
 
     Parameters
     ----------
-    term : GDMLTerm, Spline2Term, Spline3Term, RepulsionTerm or SoapTerm
+    term : GDMLTerm, Spline2Term, Spline3Term, RepulsionTerm, WallsTerm or SoapTerm
     elements : sequence of int, optional
         Atomic numbers that the model knows; local terms need them.
     """
@@ -17,6 +17,8 @@ def describe_term(term, elements=None):
     described = {"kind": term.kind} | {name: getattr(term, name) for name in term.scalars}
     if term.kind == "repulsion":
         return described | {"potential": "zbl", "switch": term.switch.tolist()}
+    if term.kind == "walls":
+        return described | {"bounds": term.bounds.tolist()}
     if term.kind == "soap":
         return described | _describe_soap(term, elements)
     described |= {"n_intervals": term.n_intervals, "spacing": term.spacing, "n_coefficients": term.coefficients.size}

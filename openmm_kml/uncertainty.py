@@ -141,7 +141,7 @@ def checked_uncertainty(uncertainty, terms, elements):
         None for a model of one molecule.
     """
     for k, term in enumerate(terms):
-        if term.kind != "repulsion" and (_spread(term) is None) != (uncertainty is None):
+        if term.learned and (_spread(term) is None) != (uncertainty is None):
             name = "explained_descriptor_coefficients" if term.kind == "gdml" else "deviations"
             raise WeightFileError(
                 f"terms[{k}].{name} {'are missing' if uncertainty else 'need uncertainty in the document'}: the "
@@ -160,7 +160,7 @@ def checked_uncertainty(uncertainty, terms, elements):
     if not is_integer(members) or not least <= members <= most:
         raise WeightFileError(f"uncertainty.members must be an integer from {least} to {most}; {members!r} was found")
     for k, term in enumerate(terms):
-        if elements is not None and term.kind != "repulsion" and len(term.deviations) != members:
+        if elements is not None and term.learned and len(term.deviations) != members:
             raise WeightFileError(
                 f"terms[{k}].deviations has {len(term.deviations)} members; uncertainty.members is {members}"
             )

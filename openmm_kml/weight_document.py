@@ -10,6 +10,7 @@ from openmm_kml.gdml_term import GDMLTerm, checked_gdml
 from openmm_kml.local_terms import RepulsionTerm, checked_local
 from openmm_kml.term_checks import is_finite_number, is_integer
 from openmm_kml.uncertainty import Uncertainty, checked_uncertainty
+from openmm_kml.walls_term import WallsTerm, checked_walls
 
 MAX_ATOMS = 10_000
 
@@ -52,8 +53,8 @@ class Weights:
     ----------
     species : ndarray of int, shape (n_atoms,), optional
         Model of one molecule: the atomic number of each atom, in order.
-    terms : tuple of GDMLTerm, or of Spline2Term, Spline3Term, RepulsionTerm and SoapTerm
-        The energy is their sum plus the one-body energies. GDMLTerm needs `species`, the others need `elements`.
+    terms : tuple of GDMLTerm, RepulsionTerm and WallsTerm, or of Spline2Term, Spline3Term, RepulsionTerm and SoapTerm
+        The energy is their sum plus the one-body energies. The first need `species`, the second `elements`.
     atom_energies : dict
         Atomic number -> one-body energy in eV; elements that are missing count as zero.
     provenance : dict
@@ -64,7 +65,7 @@ class Weights:
         Model of any structure: the atomic numbers that it knows, ascending. Exactly one of `species` and `elements`
         is given.
     uncertainty : Uncertainty, optional
-        Calibration of the predictive uncertainty; all terms but the repulsion then have what it is made of.
+        Calibration of the predictive uncertainty; all terms that were learned then have what it is made of.
     """
 
     species: np.ndarray | None = None
@@ -121,9 +122,12 @@ def _checked_term(where, term, species, elements):
         return checked_gdml(where, term, species)
     if term.kind == RepulsionTerm.kind and species is not None:
         return checked_local(where, term, len(np.unique(species)))
-    if term.kind != GDMLTerm.kind and elements is not None:
+    if term.kind == WallsTerm.kind and species is not None:
+        return checked_walls(where, term, len(species))
+    of_molecule = term.kind in (GDMLTerm.kind, WallsTerm.kind)
+    if not of_molecule and elements is not None:
         return checked_local(where, term, len(elements))
-    needed = "species" if term.kind == GDMLTerm.kind else "elements"
+    needed = "species" if of_molecule else "elements"
     raise WeightFileError(f"{where}.kind is {term.kind!r}, which needs {needed} in the document")
 
 

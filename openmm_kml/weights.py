@@ -17,6 +17,7 @@ from openmm_kml.local_terms import LOCAL_TERMS, RepulsionTerm, Spline2Term, Spli
 from openmm_kml.soap_term import SoapDescriptor, SoapTerm
 from openmm_kml.term_checks import checked_number, is_integer
 from openmm_kml.uncertainty import Uncertainty, document_entry, read_entry
+from openmm_kml.walls_term import WallsTerm
 from openmm_kml.weight_document import Baseline, Weights, checked_baseline, checked_weights
 from openmm_kml.weight_header import (
     FORMAT,
@@ -39,6 +40,7 @@ __all__ = [
     "Spline2Term",
     "Spline3Term",
     "Uncertainty",
+    "WallsTerm",
     "Weights",
     "baseline_of",
     "from_bytes",
@@ -241,6 +243,6 @@ def _read_term(k, entry, tensors):
     return term(**values)
 
 
-_TERMS = {GDMLTerm.kind: GDMLTerm} | LOCAL_TERMS
+_TERMS = {GDMLTerm.kind: GDMLTerm, WallsTerm.kind: WallsTerm} | LOCAL_TERMS
 _INTEGER_TENSORS = ("permutations", "centers")
 _EXTRA_FIELDS = {GDMLTerm.kind: ("n_atoms",), RepulsionTerm.kind: ("potential",)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.kernels.radial import KERNELS
-from openmm_kml.weights import GDMLTerm, RepulsionTerm, Uncertainty, Weights
+from openmm_kml.weights import GDMLTerm, RepulsionTerm, Uncertainty, WallsTerm, Weights
 
 ETHANOL_SPECIES = (6, 6, 8, 1, 1, 1, 1, 1, 1)
 ETHANOL_GENERATORS = ((0, 1, 2, 4, 3, 5, 6, 7, 8), (0, 1, 2, 3, 4, 6, 7, 5, 8))
@@ -120,6 +120,23 @@ def repelled(weights, terms=1, seed=5):
 
 MODELS["ethanol-repulsion"] = repelled(MODELS["ethanol-matern52-energies-weighted"])
 MODELS["two-terms-two-repulsions"] = repelled(MODELS["two-terms"], 2)
+
+
+def walled(weights, terms=1, seed=6):
+    """Return a model of a molecule with `walls` terms, whose geometries are beyond some of the bounds on both sides."""
+    rng = np.random.default_rng(seed)
+    orbit = permuted_pairs(weights.terms[0].permutations).min(axis=0)
+    added = []
+    for _ in range(terms):
+        lower, width = rng.uniform(0.0, 1.7, len(orbit)), rng.uniform(0.2, 1.0, len(orbit))
+        upper = np.where(rng.random(len(orbit)) < 0.3, 0.0, lower + width)  # a third have no bound above
+        bounds = np.stack([lower, upper], axis=1)[orbit]
+        added.append(WallsTerm(rng.uniform(0.5, 2.0), rng.uniform(0.2, 0.6), bounds))
+    return replace(weights, terms=(*weights.terms, *added))
+
+
+MODELS["ethanol-repulsion-walls"] = walled(MODELS["ethanol-repulsion"])
+MODELS["two-terms-two-walls"] = walled(MODELS["two-terms"], 2, seed=7)
 
 
 def uncertain_molecule(weights, n_explained=4, n_points=None, seed=22, **scales):

@@ -62,8 +62,8 @@ def test_a_large_model_is_shared_by_processors_and_threads(tmp_path):
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_repulsion_counts_once(ranks, tmp_path):
-    weights = MODELS["ethanol-repulsion"]
+def test_repulsion_and_walls_count_once(ranks, tmp_path):
+    weights = MODELS["ethanol-repulsion-walls"]
     positions = model_positions(weights)[0]
     deck, rotation = start(tmp_path, positions, weights=weights)
     check(Result(tmp_path, lammps(tmp_path, deck + OUTPUT, ranks), rotation), positions, weights)

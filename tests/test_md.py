@@ -202,8 +202,15 @@ def test_the_guard_notices_what_is_not_finite(guard, what):
 
 
 def test_a_run_that_leaves_physics_is_stopped(inputs, tmp_path, capsys):
-    run = tmp_path / "run"
-    words = ["md", *inputs, *options(run, 10000, temperature=3000, friction=50, max_temperature=20000, timestep=1)]
+    run, model = tmp_path / "run", tmp_path / "no_walls.safetensors"
+    weights = ethanol_potential().weights
+    save(replace(weights, terms=tuple(term for term in weights.terms if term.kind != "walls")), model)
+    words = [
+        "md",
+        str(model),
+        inputs[1],
+        *options(run, 10000, temperature=3000, friction=50, max_temperature=20000, timestep=1),
+    ]
     assert main(words) == 2
     message = capsys.readouterr().err
     rows = table(run)["step"]

@@ -1,7 +1,7 @@
 #include "kml/local_model.h"
 
 #include "kml/instruction_set.h"
-#include "kml/molecule_repulsion.h"
+#include "kml/molecule_prior.h"
 
 #include <algorithm>
 #include <cmath>

@@ -71,7 +71,7 @@ kml_potential* open_potential(const void* data, size_t size, const char* isa, ch
         for (size_t k = 0; k < file.terms.size() && file.uncertainty.given; ++k)
             potential->uncertainties.emplace_back(file.terms[k], potential->terms[k]);
         if (file.elements.empty())
-            potential->repulsion = MoleculeRepulsion(file);
+            potential->prior = MoleculePrior(file);
         return potential;
     } catch (const WeightFileError& reason) {
         say(error, error_size, reason.what());

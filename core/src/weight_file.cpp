@@ -75,17 +75,19 @@ void check_baseline(const json& baseline, BaselineAdded said) {
 
 void read_term(size_t k, const std::string& where, const json& kind, const json& entry, WeightFile& file,
                Tensors& tensors) {
-    const bool global = kind == "gdml",
+    const bool global = kind == "gdml" || kind == "walls",
                local = kind == "spline2" || kind == "spline3" || kind == "repulsion" || kind == "soap";
     if (!global && !local)
         fail(where + ".kind is " + shown(kind) +
-             "; this program knows 'gdml', 'spline2', 'spline3', 'repulsion', 'soap'");
+             "; this program knows 'gdml', 'walls', 'spline2', 'spline3', 'repulsion', 'soap'");
     const bool anywhere = kind == "repulsion"; // of one molecule, too: between its elements
     if (global ? file.species.empty() : file.elements.empty() && !anywhere)
         fail(where + ".kind is " + shown(kind) + ", which needs " + (global ? "species" : "elements") +
              " in the document");
     const size_t n = file.elements.empty() ? file.distinct_species().size() : file.elements.size();
-    if (global)
+    if (kind == "walls")
+        file.walls.push_back(read_walls(k, entry, file.species.size(), tensors));
+    else if (global)
         file.terms.push_back(read_gdml(k, entry, file.species, tensors));
     else if (kind == "spline2")
         file.spline2.push_back(read_spline2(k, entry, n, tensors));

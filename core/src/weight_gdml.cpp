@@ -115,4 +115,21 @@ GDMLTerm read_gdml(size_t k, const json& entry, const std::vector<int>& species,
     return term;
 }
 
+WallsTerm read_walls(size_t k, const json& entry, size_t n_atoms, Tensors& tensors) {
+    const std::string where = where_of(k);
+    check_keys(where, entry, {"kind", "stiffness", "onset"});
+    WallsTerm term;
+    term.stiffness = finite(where + ".stiffness", entry["stiffness"], true);
+    term.onset = finite(where + ".onset", entry["onset"], true);
+    const uint64_t pairs = uint64_t(n_atoms) * (n_atoms - 1) / 2;
+    term.bounds = take_reals(tensors, prefix_of(k) + "bounds", {pairs, 2});
+    for (size_t p = 0; p < pairs; ++p) {
+        const double lower = term.bounds[2 * p], upper = term.bounds[2 * p + 1];
+        if (!(lower >= 0 && lower <= max_cutoff && (upper == 0 || upper > lower) && upper <= max_cutoff))
+            fail(where + ".bounds must hold 0 <= lower < upper <= " + std::to_string(int(max_cutoff)) +
+                 " Å in each row, or an upper bound of 0");
+    }
+    return term;
+}
+
 } // namespace kml::reading

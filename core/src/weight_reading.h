@@ -70,6 +70,7 @@ GDMLTerm read_gdml(size_t k, const json& entry, const std::vector<int>& species,
 Spline2Term read_spline2(size_t k, const json& entry, size_t n_elements, Tensors& tensors);
 Spline3Term read_spline3(size_t k, const json& entry, size_t n_elements, Tensors& tensors);
 RepulsionTerm read_repulsion(size_t k, const json& entry, size_t n_elements, Tensors& tensors);
+WallsTerm read_walls(size_t k, const json& entry, size_t n_atoms, Tensors& tensors);
 SoapTerm read_soap(size_t k, const json& entry, size_t n_elements, Tensors& tensors);
 
 } // namespace kml::reading

@@ -63,10 +63,13 @@ def _describe(term, species):
     """Return a term of the model as plain numbers and names."""
     import numpy as np
 
+    from openmm_kml.term_descriptions import describe_term
     from openmm_kml.training.permutations import describe_group
 
     if term.kind == "repulsion":
         return describe_repulsion(term, np.unique(species))
+    if term.kind == "walls":
+        return describe_term(term) | {"n_upper": int((term.bounds[:, 1] > 0).sum())}
     weighted = not np.all(term.descriptor_weights == 1.0)
     return {
         "kind": term.kind,
@@ -91,6 +94,9 @@ def _print(report):
         if term["kind"] == "repulsion":
             print_repulsion(term)
             continue
+        if term["kind"] == "walls":
+            _print_walls(term)
+            continue
         print(f"  term            {term['kind']}, {term['n_training_points']} training points")
         print(f"  descriptor      {term['n_descriptors']} entries r^-p with p = {term['power']:g}")
         print(f"  kernel          {term['kernel']}, length scale {term['length_scale']:g} Å^-{term['power']:g}")
@@ -103,6 +109,10 @@ def _print(report):
     print_uncertainty(report)
     print_baseline(report)
     print_provenance(report["provenance"])
+
+
+def _print_walls(term):
+    print(f"  walls           on {len(term['bounds'])} distances, {term['n_upper']} of them from above, too")
 
 
 def uncertainty_of(weights):

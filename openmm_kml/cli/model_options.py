@@ -29,6 +29,7 @@ def add_model_options(parser):
     group.add_argument("--no-symmetries", action="store_true", help="do not use the molecule's permutation symmetries")
     group.add_argument("--ard", action="store_true", help="fit a weight for each kind of pair, too (slower)")
     group.add_argument("--no-repulsion", action="store_true", help="no nuclear repulsion below the data's distances")
+    group.add_argument("--no-walls", action="store_true", help="no walls around the bonds and angles of the data")
     group.add_argument("--no-uncertainty", action="store_true", help="a smaller weight file, without uncertainty")
     group.add_argument(
         "--uncertainty-rank",
@@ -80,6 +81,7 @@ def model_options(args):
         uncertainty=not args.no_uncertainty,
         ard=args.ard,
         repulsion=not args.no_repulsion,
+        walls=not args.no_walls,
         solver=args.solver,
         seed=args.seed,
         progress=not args.quiet,

@@ -28,7 +28,7 @@ _CORE = (
     *(f"weight_{part}.cpp" for part in ("file", "reading", "gdml", "local", "soap", "uncertainty")),
     "gdml.cpp",
     *(f"{part}_{isa}.cpp" for part in ("gdml", "environment", "soap") for isa in ("baseline", "avx2", "avx512")),
-    *("local_model.cpp", "member_tables.cpp", "molecule_repulsion.cpp"),
+    *("local_model.cpp", "member_tables.cpp", "molecule_prior.cpp"),
     *("soap.cpp", "soap_radial.cpp", "soap_batch.cpp"),
 )
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")

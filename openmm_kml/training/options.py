@@ -38,6 +38,9 @@ class GDMLOptions:
     repulsion : bool
         Add screened nuclear repulsion that ends below the shortest distances of the data, so that it changes nothing
         there; never with the preset ``sgdml``.
+    walls : bool
+        Add walls that keep bonds and angles near the range that they have in the data, and other atoms apart, so that
+        a molecule that left the data comes back; they change nothing there. Never with the preset ``sgdml``.
     solver : str
         ``auto`` takes ``direct`` if it fits into memory, else ``iterative``.
     tolerance : float
@@ -66,6 +69,7 @@ class GDMLOptions:
     symmetries: object = True
     ard: bool = False
     repulsion: bool = True
+    walls: bool = True
     solver: str = "auto"
     tolerance: float = 1e-6
     uncertainty: bool = True

@@ -166,7 +166,7 @@ def with_members(weights, member_terms, atom_energies, calibrations):
     """
     deviations = [np.stack([one.coefficients for one in column]) for column in zip(*member_terms, strict=True)]
     rest = iter(deviations)
-    terms = tuple(term if term.kind == "repulsion" else replace(term, deviations=next(rest)) for term in weights.terms)
+    terms = tuple(replace(term, deviations=next(rest)) if term.learned else term for term in weights.terms)
     uncertainty, notes = calibrated(*calibrations, members=len(member_terms), atom_energies=atom_energies)
     return replace(weights, terms=terms, uncertainty=uncertainty), notes
 

@@ -12,7 +12,7 @@
 
 namespace kml {
 
-GDMLSum::GDMLSum(const WeightFile& file) : n_atoms(int(file.species.size())), repulsion(file) {
+GDMLSum::GDMLSum(const WeightFile& file) : n_atoms(int(file.species.size())), prior(file) {
     for (int z : file.species) {
         const auto found = file.atom_energies.find(z);
         if (found != file.atom_energies.end())
@@ -30,7 +30,7 @@ Failure GDMLSum::evaluate(const double* positions, int n_threads, MPI_Comm world
         if (failure.reason != Failure::none)
             return failure;
     }
-    repulsion.add(1, positions, &energy, forces, nullptr);
+    prior.add(1, positions, &energy, forces, nullptr);
     Failure failure;
     bool good = std::isfinite(energy);
     for (int k = 0; k < 3 * n_atoms; ++k)

@@ -10,7 +10,7 @@
 
 #include "kml/aligned.h"
 #include "kml/gdml.h"
-#include "kml/molecule_repulsion.h"
+#include "kml/molecule_prior.h"
 
 #include <mpi.h>
 #include <vector>
@@ -42,7 +42,7 @@ private:
     int n_atoms;
     double one_body = 0; // Σ e0, eV
     std::vector<GDML> terms;
-    MoleculeRepulsion repulsion;
+    MoleculePrior prior;
     AlignedVector shared;
     std::vector<AlignedVector> own; // one for each thread
 };

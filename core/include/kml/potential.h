@@ -6,7 +6,7 @@
 #include "kml/gdml_uncertainty.h"
 #include "kml/local_evaluation.h"
 #include "kml/local_model.h"
-#include "kml/molecule_repulsion.h"
+#include "kml/molecule_prior.h"
 
 #include <cstddef>
 #include <vector>
@@ -19,7 +19,7 @@ struct kml_potential {
     std::vector<kml::GDML> terms;
     std::vector<kml::GDMLUncertainty> uncertainties; // of the terms; empty without
     kml::Uncertainty scales;
-    kml::MoleculeRepulsion repulsion; // after the terms: they find coincident atoms
+    kml::MoleculePrior prior; // after the terms: they find coincident atoms
     // A model of any structure; empty otherwise:
     kml::LocalModel local;
 

@@ -55,6 +55,13 @@ struct RepulsionTerm {
     std::vector<double> switch_radii; // (pairs, 2), Å
 };
 
+/** A `walls` term as the file holds it. */
+struct WallsTerm {
+    double stiffness;           // κ, eV/Å²
+    double onset;               // w, Å
+    std::vector<double> bounds; // (D, 2), Å; an upper bound of 0 is none
+};
+
 /**
  * A `soap` term as the file holds it: n elements, C channels, A radial nodes, N radial functions, l = 0 … L, M sparse
  * points, D entries of the power spectrum.
@@ -96,7 +103,7 @@ struct Uncertainty {
     std::vector<double> atom_energies;         // (S, elements), eV; empty for a model of one molecule
 };
 
-/** Either `species` (with gdml terms and repulsion) or `elements` (with local terms) is empty. */
+/** Either `species` (with gdml terms, repulsion and walls) or `elements` (with local terms) is empty. */
 struct WeightFile {
     std::vector<int> species, elements;
     std::map<int, double> atom_energies; // eV
@@ -104,6 +111,7 @@ struct WeightFile {
     std::vector<Spline2Term> spline2;
     std::vector<Spline3Term> spline3;
     std::vector<RepulsionTerm> repulsion;
+    std::vector<WallsTerm> walls;
     std::vector<SoapTerm> soap;
     Uncertainty uncertainty;
 

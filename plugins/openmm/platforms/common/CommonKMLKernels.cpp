@@ -1,5 +1,5 @@
 #include "CommonKMLKernels.h"
-#include "kml/molecule_repulsion.h"
+#include "kml/molecule_prior.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ComputeForceInfo.h"
 #include "openmm/common/ContextSelector.h"
@@ -68,11 +68,11 @@ void CommonCalcKMLForceKernel::prepareMolecule(const kml::WeightFile& file, bool
         auto found = file.atom_energies.find(number);
         result.constantEnergy += found == file.atom_energies.end() ? 0.0 : found->second;
     }
-    vector<kml::Repulsion> repulsion = kml::MoleculeRepulsion(file).by_atoms();
+    kml::MoleculePrior prior(file);
     for (const kml::GDMLTerm& term : file.terms) {
         result.terms.push_back(
-            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), repulsion, 1, hasDerivative));
-        repulsion.clear(); // it is the molecule's, not the term's: the first brings it along
+            make_unique<GDMLDeviceTerm>(cc, DeviceModel(term, file.species.size()), prior, 1, hasDerivative));
+        prior = kml::MoleculePrior(); // it is the molecule's, not the term's: the first brings it along
         result.constantEnergy += term.energy_offset + result.terms.back()->getEnergyShift();
     }
 }

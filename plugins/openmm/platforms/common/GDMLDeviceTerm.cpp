@@ -47,13 +47,14 @@ int powerFunction(double power) {
 
 } // namespace
 
-GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, const vector<kml::Repulsion>& repulsion,
+GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, const kml::MoleculePrior& prior,
                                int numMolecules, bool hasDerivative)
     : cc(cc), real(cc.getUseDoublePrecision() || model.needsDoublePrecision(SINGLE_PRECISION_TOLERANCE)),
       hasDerivative(hasDerivative), hasEnergyCoefficients(!model.energyCoefficients.empty()), power(model.power),
       energyShift(model.typicalEnergy()), numMolecules(numMolecules), numAtoms(model.numAtoms),
       numEntries(model.numEntries), numPermutations(model.numPermutations), numPoints(model.numPoints),
-      numRepulsion(int(repulsion.size()) / model.numEntries) {
+      numRepulsion(int(prior.repulsions_by_atoms().size()) / model.numEntries),
+      numWalls(int(prior.walls_by_atoms().size()) / model.numEntries) {
     if (real.isDouble && !cc.getSupportsDoublePrecision())
         throw OpenMMException("KMLForce: this model needs double precision, which the device lacks");
     if (!cc.getSupports64BitGlobalAtomics())
@@ -61,7 +62,7 @@ GDMLDeviceTerm::GDMLDeviceTerm(ComputeContext& cc, const DeviceModel& model, con
     chooseLayout();
     compile(model);
     upload(model);
-    uploadRepulsion(repulsion);
+    uploadPrior(prior);
 }
 
 void GDMLDeviceTerm::chooseLayout() {
@@ -98,11 +99,13 @@ void GDMLDeviceTerm::compile(const DeviceModel& model) {
     defines["PANELS"] = cc.intToString(panels);
     defines["KREAL4"] = real.name() + "4";
     defines["NUM_REPULSION"] = cc.intToString(numRepulsion);
+    defines["NUM_WALLS"] = cc.intToString(numWalls);
     if (hasEnergyCoefficients)
         defines["HAS_ENERGY_COEFFICIENTS"] = "1";
     if (hasDerivative)
         defines["HAS_DERIVATIVE"] = "1";
-    ComputeProgram program = cc.compileProgram(string(REPULSION_KERNEL_SOURCE) + GDML_KERNEL_SOURCE, defines);
+    ComputeProgram program =
+        cc.compileProgram(string(REPULSION_KERNEL_SOURCE) + WALLS_KERNEL_SOURCE + GDML_KERNEL_SOURCE, defines);
     queryKernel = program->createKernel("computeQueries");
     tileKernel = program->createKernel("computeTiles");
     gradientKernel = program->createKernel("applyGradient");
@@ -155,14 +158,16 @@ void GDMLDeviceTerm::upload(const DeviceModel& model) {
     real.initialize(cc, energies, size_t(numTiles) * numSlices, "kmlEnergies");
 }
 
-void GDMLDeviceTerm::uploadRepulsion(const vector<kml::Repulsion>& repulsion) {
-    if (numRepulsion == 0)
+void GDMLDeviceTerm::uploadPrior(const kml::MoleculePrior& prior) {
+    if (prior.empty())
         return;
     vector<double> values;
-    for (const kml::Repulsion& pair : repulsion)
+    for (const kml::Repulsion& pair : prior.repulsions_by_atoms())
         values.insert(values.end(), {pair.charge, pair.inverse_length, pair.inner, pair.outer});
-    real.initialize(cc, repulsions, repulsion.size(), "kmlRepulsions", 4);
-    real.upload(repulsions, values);
+    for (const kml::Walls& pair : prior.walls_by_atoms())
+        values.insert(values.end(), {pair.lower, pair.upper, pair.stiffness, pair.onset});
+    real.initialize(cc, priors, values.size() / 4, "kmlPriors", 4);
+    real.upload(priors, values);
 }
 
 /** Bind the arrays. OpenMM makes its buffers after the forces, so this waits for the first evaluation. */
@@ -203,8 +208,8 @@ void GDMLDeviceTerm::setArguments(ComputeArray& atoms, ComputeArray& failure) {
     gradientKernel->addArg(cc.getLongForceBuffer());
     gradientKernel->addArg(cc.getEnergyBuffer());
     gradientKernel->addArg(failure);
-    if (numRepulsion > 0)
-        gradientKernel->addArg(repulsions);
+    if (numRepulsion + numWalls > 0)
+        gradientKernel->addArg(priors);
     if (hasDerivative)
         gradientKernel->addArg(cc.getEnergyParamDerivBuffer());
 }

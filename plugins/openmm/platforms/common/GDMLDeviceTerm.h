@@ -4,7 +4,7 @@
 #include "DeviceModel.h"
 #include "DeviceReal.h"
 #include "DeviceRequest.h"
-#include "kml/repulsion.h"
+#include "kml/molecule_prior.h"
 #include "openmm/common/ComputeArray.h"
 #include "openmm/common/ComputeContext.h"
 #include <vector>
@@ -17,11 +17,11 @@ public:
     /**
      * Upload the model and compile the compute kernels. The context is current.
      *
-     * @param repulsion      (terms, D) repulsion of each pair of atoms, in the order of the descriptor; may be empty
+     * @param prior          repulsion and walls of the pairs of atoms; may be empty
      * @param hasDerivative  write the energy into the buffer of parameter derivatives too
      * @throws OpenMMException  if the device cannot run the term
      */
-    GDMLDeviceTerm(OpenMM::ComputeContext& cc, const DeviceModel& model, const std::vector<kml::Repulsion>& repulsion,
+    GDMLDeviceTerm(OpenMM::ComputeContext& cc, const DeviceModel& model, const kml::MoleculePrior& prior,
                    int numMolecules, bool hasDerivative);
 
     /**
@@ -40,7 +40,7 @@ private:
     void chooseLayout();
     void compile(const DeviceModel& model);
     void upload(const DeviceModel& model);
-    void uploadRepulsion(const std::vector<kml::Repulsion>& repulsion);
+    void uploadPrior(const kml::MoleculePrior& prior);
     void setArguments(OpenMM::ComputeArray& atoms, OpenMM::ComputeArray& failure);
     void uploadReal(OpenMM::ComputeArray& array, const std::vector<double>& values, const char* name);
 
@@ -49,12 +49,12 @@ private:
     const bool hasDerivative;
     bool hasEnergyCoefficients, hasArguments = false;
     double power, energyShift;
-    int numMolecules, numAtoms, numEntries, numPermutations, numPoints, numRepulsion;
+    int numMolecules, numAtoms, numEntries, numPermutations, numPoints, numRepulsion, numWalls;
     int rows, panels;                                   // rows of a tile, panels of training points in a block
     int numTiles, numBlocks, numSlices, blocksPerSlice; // of rows; of training points
     int numLanes;
     OpenMM::ComputeArray pairs, inversePairs, scale, offset, panelX, panelU, pointX, pointU, energyCoefficients;
-    OpenMM::ComputeArray repulsions;
+    OpenMM::ComputeArray priors;
     OpenMM::ComputeArray queries, gradient, energies;
     OpenMM::ComputeKernel queryKernel, tileKernel, gradientKernel;
 };

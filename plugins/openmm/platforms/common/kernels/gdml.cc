@@ -6,8 +6,8 @@
  * ROWS. kreal is the type of the model's arithmetic, float or double, whatever the precision of the positions (`real`).
  *
  * Defined by the host: KREAL, KERNEL_FUNCTION (2 nu, or 0 for the squared exponential), POWER_FUNCTION, ROWS,
- * PANELS, NUM_REPULSION (with some, KREAL4 and repulsion.cc before this source), and as needed HAS_ENERGY_COEFFICIENTS,
- * HAS_DERIVATIVE.
+ * PANELS, NUM_REPULSION and NUM_WALLS (with some, KREAL4, repulsion.cc and walls.cc before this source), and as needed
+ * HAS_ENERGY_COEFFICIENTS, HAS_DERIVATIVE.
  */
 
 typedef KREAL kreal;
@@ -80,11 +80,23 @@ DEVICE mm_ulong toFixedPoint(kreal force) { return (mm_ulong)(mm_long)(force * (
 #define DISTANCE(i, j, c) ((kreal)posq[i].c - (kreal)posq[j].c)
 #endif
 
-#if NUM_REPULSION > 0
+#if NUM_REPULSION + NUM_WALLS > 0
 /** Distance of two atoms in Angstrom. */
 DEVICE kreal distance(int i, int j, GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection) {
     const kreal dx = DISTANCE(i, j, x), dy = DISTANCE(i, j, y), dz = DISTANCE(i, j, z);
     return ANGSTROM_IN_NM * sqrt(dx * dx + dy * dy + dz * dz);
+}
+
+/** Energy of a pair of atoms by repulsion and walls, added to its slope, too; `priors` holds both in this order. */
+DEVICE kreal addPriors(int entry, int numEntries, kreal r, GLOBAL const KREAL4* RESTRICT priors, kreal* slope) {
+    kreal energy = 0;
+#if NUM_REPULSION > 0
+    energy += addRepulsion(entry, numEntries, r, priors, slope);
+#endif
+#if NUM_WALLS > 0
+    energy += addWalls(entry, numEntries, r, priors + NUM_REPULSION * numEntries, slope);
+#endif
+    return energy;
 }
 #endif
 
@@ -279,7 +291,7 @@ KERNEL void computeTiles(int numRows, int numTiles, int numSlices, int numBlocks
  * energyShift                        of all molecules, left out of the energy
  * forceLimit                         what a pair may add without an overflow of an atom's fixed-point sum
  * failure                            OUT  set to 1 if the energy or a force is not finite; such forces are left out
- * repulsions   [term][entry]         as in repulsion.cc, of each pair of atoms
+ * priors       [term][entry]         of each pair of atoms, as in repulsion.cc, then as in walls.cc
  */
 KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int numPermutations, kreal power,
                           int numTiles, int numSlices, int includeForces, kreal forceScale, kreal energyScale,
@@ -291,9 +303,9 @@ KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int nu
                           GLOBAL const kreal* RESTRICT gradient, GLOBAL const kreal* RESTRICT energies,
                           GLOBAL mm_ulong* RESTRICT forceBuffers, GLOBAL mixed* RESTRICT energyBuffer,
                           GLOBAL int* RESTRICT failure
-#if NUM_REPULSION > 0
+#if NUM_REPULSION + NUM_WALLS > 0
                           ,
-                          GLOBAL const KREAL4* RESTRICT repulsions
+                          GLOBAL const KREAL4* RESTRICT priors
 #endif
 #ifdef HAS_DERIVATIVE
                           ,
@@ -341,10 +353,10 @@ KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int nu
             const kreal y = scale[entry] * inversePower(r2, power);
             // dE/dq = sum (w1 x + w2 u) - q sum w1; dq/dr_i = -p s v r^-(p+2) (r_i - r_j).
             kreal factor = forceScale * (total - (y - offset[entry]) * weight) * power * y / r2;
-#if NUM_REPULSION > 0
+#if NUM_REPULSION + NUM_WALLS > 0
             const kreal r = sqrt(r2);
             kreal slope = 0;
-            addRepulsion(entry, numEntries, r, repulsions, &slope);
+            addPriors(entry, numEntries, r, priors, &slope);
             factor -= forceScale * slope / r;
 #endif
             const kreal fx = factor * dx, fy = factor * dy, fz = factor * dz;
@@ -368,14 +380,14 @@ KERNEL void applyGradient(int numMolecules, int numAtoms, int numEntries, int nu
         kreal energy = 0;
         for (int k = thread; k < numTiles * numSlices; k += GROUP)
             energy += energies[k];
-#if NUM_REPULSION > 0
+#if NUM_REPULSION + NUM_WALLS > 0
         for (int k = thread; k < numMolecules * numEntries; k += GROUP) {
             const int molecule = k / numEntries;
             const int entry = k - molecule * numEntries;
             const int2 pair = pairs[entry];
             const int i = atoms[molecule * numAtoms + pair.x], j = atoms[molecule * numAtoms + pair.y];
             kreal slope = 0;
-            energy += addRepulsion(entry, numEntries, distance(i, j, posq, posqCorrection), repulsions, &slope);
+            energy += addPriors(entry, numEntries, distance(i, j, posq, posqCorrection), priors, &slope);
         }
 #endif
         sums[thread] = energy;

@@ -1,4 +1,4 @@
-#include "kml/molecule_repulsion.h"
+#include "kml/molecule_prior.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,51 +17,68 @@ std::vector<Repulsion> repulsions_of(const RepulsionTerm& term, const std::vecto
     return result;
 }
 
-MoleculeRepulsion::MoleculeRepulsion(const WeightFile& file) {
+MoleculePrior::MoleculePrior(const WeightFile& file) {
     const std::vector<int> elements = file.distinct_species();
+    const size_t n = file.species.size(), n_pairs = n * (n - 1) / 2;
     n_elements = elements.size();
     for (int z : file.species)
         places.push_back(size_t(std::lower_bound(elements.begin(), elements.end(), z) - elements.begin()));
-    reach2.assign(n_elements * n_elements, 0.0);
     for (const RepulsionTerm& term : file.repulsion) {
         const std::vector<Repulsion> pairs = repulsions_of(term, elements);
-        terms.emplace_back(n_elements * n_elements);
+        repulsions.emplace_back(n_elements * n_elements);
         size_t pair = 0;
         for (size_t a = 0; a < n_elements; ++a)
             for (size_t b = a; b < n_elements; ++b, ++pair)
-                for (size_t k : {a * n_elements + b, b * n_elements + a}) {
-                    terms.back()[k] = pairs[pair];
-                    reach2[k] = std::max(reach2[k], pairs[pair].outer * pairs[pair].outer);
-                }
+                repulsions.back()[a * n_elements + b] = repulsions.back()[b * n_elements + a] = pairs[pair];
     }
+    for (const WallsTerm& term : file.walls)
+        for (size_t p = 0; p < n_pairs; ++p) {
+            const double lower = term.bounds[2 * p], upper = term.bounds[2 * p + 1];
+            all_walls.push_back({lower, upper > 0 ? upper : no_bound, term.stiffness, term.onset});
+        }
+    if (empty())
+        return;
+    const std::vector<Repulsion> by_atoms = repulsions_by_atoms();
+    quiet.assign(n_pairs, {0.0, no_bound});
+    for (size_t k = 0; k < by_atoms.size(); ++k)
+        quiet[k % n_pairs].from = std::max(quiet[k % n_pairs].from, by_atoms[k].outer);
+    for (size_t k = 0; k < all_walls.size(); ++k) {
+        Quiet& range = quiet[k % n_pairs];
+        range = {std::max(range.from, all_walls[k].lower), std::min(range.to, all_walls[k].upper)};
+    }
+    for (Quiet& range : quiet)
+        range = {range.from * range.from, range.to * range.to};
 }
 
-double MoleculeRepulsion::pair(size_t i, size_t j, double r, double& slope) const {
-    double energy = 0;
+double MoleculePrior::pair(size_t p, size_t i, size_t j, double r, double& slope) const {
+    double energy = 0, part;
     slope = 0;
-    for (const std::vector<Repulsion>& term : terms) {
-        double part;
+    for (const std::vector<Repulsion>& term : repulsions) {
         energy += repulsion(term[places[i] * n_elements + places[j]], r, part);
+        slope += part;
+    }
+    for (size_t k = p; k < all_walls.size(); k += quiet.size()) {
+        energy += walls(all_walls[k], r, part);
         slope += part;
     }
     return energy;
 }
 
-void MoleculeRepulsion::add(long geometries, const double* positions, double* energies, double* forces,
-                            double* virials) const {
+void MoleculePrior::add(long geometries, const double* positions, double* energies, double* forces,
+                        double* virials) const {
     const size_t n = places.size();
     for (size_t g = 0; !empty() && g < size_t(geometries); ++g) {
         const double* r = positions + g * 3 * n;
-        for (size_t i = 1; i < n; ++i) {
-            const double* reach = &reach2[places[i] * n_elements];
-            for (size_t j = 0; j < i; ++j) {
+        size_t p = 0;
+        for (size_t i = 1; i < n; ++i)
+            for (size_t j = 0; j < i; ++j, ++p) {
                 const double d[3] = {r[3 * i] - r[3 * j], r[3 * i + 1] - r[3 * j + 1], r[3 * i + 2] - r[3 * j + 2]};
                 const double r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
-                if (!(r2 < reach[places[j]]))
+                if (r2 >= quiet[p].from && r2 <= quiet[p].to)
                     continue;
                 const double distance = std::sqrt(r2);
                 double slope;
-                energies[g] += pair(i, j, distance, slope);
+                energies[g] += pair(p, i, j, distance, slope);
                 for (size_t a = 0; a < 3; ++a) {
                     const double force = -slope * d[a] / distance; // on atom i
                     if (forces) {
@@ -72,13 +89,12 @@ void MoleculeRepulsion::add(long geometries, const double* positions, double* en
                         virials[g * 9 + 3 * a + b] += force * d[b];
                 }
             }
-        }
     }
 }
 
-std::vector<Repulsion> MoleculeRepulsion::by_atoms() const {
+std::vector<Repulsion> MoleculePrior::repulsions_by_atoms() const {
     std::vector<Repulsion> result;
-    for (const std::vector<Repulsion>& term : terms)
+    for (const std::vector<Repulsion>& term : repulsions)
         for (size_t i = 1; i < places.size(); ++i)
             for (size_t j = 0; j < i; ++j)
                 result.push_back(term[places[i] * n_elements + places[j]]);

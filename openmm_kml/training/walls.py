@@ -1,0 +1,59 @@
+"""The walls that keep a molecule whole where the data say nothing: bounds of its distances, from the data."""
+
+import numpy as np
+
+from openmm_kml.bonds import BOND_FACTOR, covalent_sums
+from openmm_kml.descriptors.inverse_distances import pair_indices, permuted_pairs
+from openmm_kml.term_checks import MAX_CUTOFF
+from openmm_kml.walls_term import WallsTerm
+
+STIFFNESS, ONSET = 40.0, 0.2  # eV/Å², about that of a C–H bond, and Å; chosen with the other three in docs/guard.md
+MARGIN = 0.3  # of the range that a distance had in the data, on both sides of it
+LEAST_MARGIN = 0.05  # Å
+CONTACT = 0.9  # of the shortest distance of two elements among all other atoms
+
+
+def molecule_walls(numbers, positions, permutations):
+    """Return the `WallsTerm` of a molecule; it is zero for all frames given.
+
+    Bonded atoms, and those with a bonded neighbor in common, keep to the range of their distance in the frames, with a
+    margin. All others have a lower bound alone, one for each pair of elements, so that nothing hinders torsions. Pairs
+    that a permutation of the model exchanges have the same bounds.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, shape (n,)
+    positions : ndarray of shape (M, n, 3), Å
+    permutations : ndarray of int, shape (P, n)
+        The symmetry group of the model.
+    """
+    i, j = pair_indices(len(numbers))
+    shortest, longest, mean = _ranges(positions, i, j)
+    orbits = permuted_pairs(permutations)
+    shortest, longest = shortest[orbits].min(axis=0), longest[orbits].max(axis=0)
+    bonded = mean[orbits].mean(axis=0) < BOND_FACTOR * covalent_sums(numbers)[i, j]
+    near = _near(len(numbers), i, j, bonded)
+    margin = np.maximum(MARGIN * (longest - shortest), LEAST_MARGIN)
+    lower, upper = np.maximum(shortest - margin, 0.0), longest + margin
+    elements = np.sort(np.stack([numbers[i], numbers[j]]), axis=0)
+    for pair in np.unique(elements[:, ~near], axis=1).T:
+        alike = ~near & (elements == pair[:, None]).all(axis=0)
+        lower[alike] = CONTACT * shortest[alike].min()
+    return WallsTerm(STIFFNESS, ONSET, np.stack([lower, np.where(near & (upper <= MAX_CUTOFF), upper, 0.0)], axis=1))
+
+
+def _ranges(positions, i, j):
+    """Return the shortest, longest and mean distance of each pair of atoms over frames, shape (D,), Å."""
+    shortest, longest, total = np.full(len(i), np.inf), np.zeros(len(i)), np.zeros(len(i))
+    for r in positions:
+        distances = np.linalg.norm(r[i] - r[j], axis=1)
+        shortest, longest = np.minimum(shortest, distances), np.maximum(longest, distances)
+        total += distances
+    return shortest, longest, total / len(positions)
+
+
+def _near(n_atoms, i, j, bonded):
+    """Return which pairs are bonded or have a bonded neighbor in common, shape (D,)."""
+    graph = np.zeros((n_atoms, n_atoms), dtype=int)
+    graph[i[bonded], j[bonded]] = graph[j[bonded], i[bonded]] = 1
+    return (graph + graph @ graph)[i, j] > 0
