@@ -132,7 +132,23 @@ def test_what_cannot_be_is_refused():
         KMLForce(potential_of("ethanol-matern52"), output="uncertainty")
     with pytest.raises(ValueError, match="output must be 'energy' or 'uncertainty'; 'std' was given"):
         KMLForce(potential(MOLECULE), output="std")
-    force = molecule()[0]
-    force.setPotential(potential_of("ethanol-matern52"))  # found when a Context is made
-    with pytest.raises(openmm.OpenMMException, match="the model has no uncertainty"):
-        context_of(force, models.model_positions(MOLECULE)[0], None)
+
+def test_a_model_without_uncertainty_is_refused_at_once():
+    force, positions, expected, cell = molecule()
+    bare = potential_of("ethanol-matern52")
+    with pytest.raises(openmm.OpenMMException, match="the model has no uncertainty: train it again"):
+        force.setPotential(bare)
+    assert energy_and_forces(context_of(force, positions, cell))[0] == pytest.approx(expected.energy_std, rel=1e-9)
+    force = molecule()[0]  # the System owns the other
+    force.setOutput("energy")
+    force.setPotential(bare)
+    with pytest.raises(openmm.OpenMMException, match="the model has no uncertainty: train it again"):
+        force.setOutput("uncertainty")
+    assert force.getOutput() == "energy"
+
+
+def test_a_file_whose_model_has_no_uncertainty_is_refused():
+    text = openmm.XmlSerializer.serialize(KMLForce(potential_of("ethanol-matern52")))
+    text = text.replace(' version="1"', ' output="uncertainty" version="3"', 1)
+    with pytest.raises(openmm.OpenMMException, match="the model has no uncertainty: train it again"):
+        openmm.XmlSerializer.deserialize(text)

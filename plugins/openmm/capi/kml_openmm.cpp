@@ -108,13 +108,7 @@ int kml_openmm_set_num_threads(void* force, int n_threads, char* error, size_t e
 int kml_openmm_get_output(const void* force) { return get(force).getOutput(); }
 
 int kml_openmm_set_output(void* force, int output, char* error, size_t error_size) {
-    return guarded(error, error_size, [&] {
-        // A force that cannot become a Context's is refused at once.
-        if (output == KMLForce::UNCERTAINTY && !OpenModel(get(force).getModel()).hasUncertainty())
-            throw OpenMM::OpenMMException("KMLForce: the model has no uncertainty: train it again, or ask for its "
-                                          "energy");
-        get(force).setOutput(static_cast<KMLForce::Output>(output));
-    });
+    return guarded(error, error_size, [&] { get(force).setOutput(static_cast<KMLForce::Output>(output)); });
 }
 
 void kml_openmm_set_periodic(void* force, int yes) { get(force).setUsesPeriodicBoundaryConditions(yes != 0); }

@@ -116,8 +116,6 @@ Evaluator::Evaluator(const KMLForce& force, int numSystemParticles)
       numbers(resolveNumbers(force, model, particles)), allParticles(force.getParticles().empty()),
       periodic(force.usesPeriodicBoundaryConditions()), uncertainty(force.getOutput() == KMLForce::UNCERTAINTY),
       numThreads(force.getNumThreads()), coordinates(3 * particles.size()), gradient(3 * particles.size()) {
-    if (uncertainty && !model.hasUncertainty())
-        throw OpenMMException("KMLForce: the model has no uncertainty: train it again, or ask for its energy");
     if (workspace == nullptr)
         throw OpenMMException("KMLForce: no memory is left for the scratch space of the model");
 }

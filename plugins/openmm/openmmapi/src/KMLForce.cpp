@@ -1,5 +1,6 @@
 #include "openmmkml/KMLForce.h"
 #include "openmm/OpenMMException.h"
+#include "openmmkml/internal/Engine.h"
 #include "openmmkml/internal/KMLForceImpl.h"
 #include <algorithm>
 #include <cmath>
@@ -8,12 +9,30 @@ using namespace OpenMM;
 using namespace OpenMMKML;
 using namespace std;
 
+namespace {
+
+void checkOutput(KMLForce::Output output, const KMLForce::Model& model) {
+    if (output == KMLForce::UNCERTAINTY && !OpenModel(model).hasUncertainty())
+        throw OpenMMException("KMLForce: the model has no uncertainty: train it again, or ask for its energy");
+}
+
+} // namespace
+
 KMLForce::KMLForce(vector<char> model) {
     setName("KMLForce");
     setModel(std::move(model));
 }
 
-void KMLForce::setModel(vector<char> bytes) { model = make_shared<const vector<char>>(std::move(bytes)); }
+void KMLForce::setModel(vector<char> bytes) {
+    auto given = make_shared<const vector<char>>(std::move(bytes));
+    checkOutput(output, given);
+    model = std::move(given);
+}
+
+void KMLForce::setOutput(Output kind) {
+    checkOutput(kind, model);
+    output = kind;
+}
 
 void KMLForce::setParticles(vector<int> indices) {
     vector<int> sorted = indices;

@@ -25,12 +25,16 @@ public:
     /** What of the model is the energy of this Force: its energy, or the standard deviation of that. */
     enum Output { ENERGY = 0, UNCERTAINTY = 1 };
 
-    /** @param model  the bytes of a weight file; they are checked when a Context is created */
+    /** @param model  the bytes of a weight file; they are checked when a Context is created, or by setOutput() */
     explicit KMLForce(std::vector<char> model);
 
     /** The bytes of the weight file. Copies of a Force share them. */
     const Model& getModel() const { return model; }
-    /** Replace the model; existing Contexts follow at updateParametersInContext(). */
+    /**
+     * Replace the model; existing Contexts follow at updateParametersInContext().
+     *
+     * @throws OpenMMException  if the output is UNCERTAINTY and the model has none
+     */
     void setModel(std::vector<char> bytes);
 
     /** Indices of the particles in the model's order of atoms; empty means all particles of the System. */
@@ -63,9 +67,9 @@ public:
     void addEnergyParameterDerivative(const std::string& name);
     bool hasEnergyParameterDerivative() const { return scaleDerivative; }
 
-    /** Whether the model has an uncertainty is checked when a Context is created. */
     Output getOutput() const { return output; }
-    void setOutput(Output kind) { output = kind; }
+    /** @throws OpenMMException  if it is UNCERTAINTY and the model has none */
+    void setOutput(Output kind);
 
     /** OpenMP threads of one evaluation; 0 lets the engine choose by the amount of work. */
     int getNumThreads() const { return numThreads; }

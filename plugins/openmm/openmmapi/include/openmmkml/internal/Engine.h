@@ -66,7 +66,7 @@ std::vector<int> resolveNumbers(const KMLForce& force, const OpenModel& model, c
  */
 class KML_EXPORT Evaluator {
 public:
-    /** @throws OpenMMException  if the model is damaged, does not fit the particles, or lacks a wanted uncertainty */
+    /** @throws OpenMMException  if the model is damaged or does not fit the particles */
     Evaluator(const KMLForce& force, int numSystemParticles);
 
     /**
