@@ -15,6 +15,7 @@ from openmm_kml.training.permutations import check_permutations, describe_group
 from openmm_kml.training.repulsion import molecule_repulsion
 from openmm_kml.training.symmetries import find_symmetries
 from openmm_kml.training.trainer import LEAST_FOR_ARD, train_default, train_published
+from openmm_kml.training.walls import molecule_walls
 from openmm_kml.weights import Weights
 
 
@@ -103,7 +104,7 @@ def fit_gdml(train, validation, options=None):
         "peak_memory_estimate": outcome.solver.pop("memory"),
     }
     provenance = _provenance(train, validation, options, report)
-    terms = (term, *_repulsion(train, validation, options))
+    terms = (term, *_priors(train, validation, permutations, options))
     return GDMLFit(Weights(train.numbers, terms, {}, provenance, uncertainty=uncertainty), report, model)
 
 
@@ -149,11 +150,14 @@ def _symmetries(train, options, notes):
     return check_permutations(options.symmetries, train.numbers)
 
 
-def _repulsion(train, validation, options):
-    """Return the terms beside the kernel's: one, or none for the published model."""
-    if not options.repulsion or options.preset == "sgdml":
-        return ()
-    return (molecule_repulsion(train.numbers, np.concatenate([train.positions, validation.positions])),)
+def _priors(train, validation, permutations, options):
+    """Return the terms beside the kernel's, none for the published model; they are zero for all frames."""
+    positions, terms = np.concatenate([train.positions, validation.positions]), []
+    if options.repulsion and options.preset != "sgdml":
+        terms.append(molecule_repulsion(train.numbers, positions))
+    if options.walls and options.preset != "sgdml":
+        terms.append(molecule_walls(train.numbers, positions, permutations))
+    return terms
 
 
 def _without_effect(options, model, solver):
