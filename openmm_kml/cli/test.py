@@ -41,7 +41,7 @@ def add_parser(subparsers):
     parser.add_argument(
         "--uncertainty",
         action="store_true",
-        help="hold predicted standard deviations against the errors; --plot then draws their reliability",
+        help="hold predicted deviations and intervals against the errors; --plot then draws their reliability",
     )
     add_baseline_option(parser)
     add_threads_option(parser)

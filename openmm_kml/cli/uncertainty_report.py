@@ -7,6 +7,7 @@ _COLUMNS = (
     ("coverage_95", "in 95 %", "%", lambda value: f"{100 * value:.1f}"),
     ("rmse", "RMSE", "m", lambda value: f"{1e3 * value:.3g}"),
     ("sharpness", "predicted", "m", lambda value: f"{1e3 * value:.3g}"),
+    ("tail", "deg. freedom", "", lambda value: "∞" if value < 1e-3 else f"{1 / value:.1f}"),
     ("nll", "NLL", "", lambda value: f"{value:.2f}"),
     ("rank_correlation", "rank corr.", "", lambda value: f"{value:.2f}"),
 )

@@ -19,7 +19,7 @@ from openmm_kml.training.uncertainty import Predictions, removable
 
 ALL_BUT_ONE = "training frames, each left out of a fit of the same hyperparameters"
 _MOST_FRAMES, _FEW_FRAMES = 200, 50  # left out; so many at least, even if their rows must be made once more
-_KEPT = 250e6  # bytes of rows
+KEPT = 250e6  # bytes of rows
 _OTHER_ROWS = 7  # beside forces: energy and virial
 _LEAST_GAP = 1e-12  # of 1 - H: what rounding leaves of frames that alone determine a direction
 
@@ -91,7 +91,7 @@ class FramesLeftOut:
         self.train, self.make_rows = train, make_rows
         drawn = np.random.default_rng((seed, 68)).permutation(removable(train))[:_MOST_FRAMES]
         sizes = 8 * n_columns * np.cumsum([3 * len(train.frames[place]) + _OTHER_ROWS for place in drawn])
-        n_kept = int(np.sum(sizes <= _KEPT)) if keep else 0
+        n_kept = int(np.sum(sizes <= KEPT)) if keep else 0
         self.places = np.sort(drawn[: max(n_kept, _FEW_FRAMES)])
         self._kept = {id(train.frames[place]): None for place in drawn[:n_kept]}
 

@@ -4,12 +4,13 @@ import math
 
 from openmm_kml.errors import TrainingError
 from openmm_kml.training.memory import available_memory
+from openmm_kml.training.nbody.left_out import KEPT
 from openmm_kml.training.nbody.solve import block_rows
 
 _BASE = 150e6  # bytes: interpreter and libraries
 
 
-def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
+def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1, keep=False):
     """Return the peak memory of each stage in bytes, a dict.
 
     Parameters
@@ -24,16 +25,19 @@ def estimate(n_columns, n_rows, largest_frame, pools, points, folds=1):
         Element -> (environments, entries) of the pool, and of the sparse points.
     folds : int
         Parts of the frames that keep factors of their own, and another of all the rest.
+    keep : bool
+        Whether rows of the design matrix are kept for the calibration of the uncertainty.
     """
     n_chunks = max(1, math.ceil(n_rows / block_rows(n_columns)))
     kept = 2 * sum(n * size for n, size in points.values())  # once more in the engine
     factors = 2 + math.ceil(math.log2(n_chunks)) + folds
+    rows = min(KEPT / 8, n_rows * n_columns) if keep else 0
     gathered = 4 * (3 * largest_frame + 7) + 3 * (block_rows(n_columns) + 3 * largest_frame)
     numbers = {
         "sparse points": kept + 3 * max(n * size for n, size in pools.values()),
-        "design matrix": kept + gathered * n_columns + factors * n_columns**2,
+        "design matrix": kept + rows + gathered * n_columns + factors * n_columns**2,
         # Of each part its factors, what stays without it, and what that is made of.
-        "solution": kept + (12 + 6 * folds) * n_columns**2,
+        "solution": kept + rows + (12 + 6 * folds) * n_columns**2,
     }
     return {stage: int(_BASE + 8 * count) for stage, count in numbers.items()}
 

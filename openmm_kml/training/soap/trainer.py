@@ -190,6 +190,7 @@ class _Training(LocalTraining):
         pool, start = np.empty((min(count, options.pool), descriptor.dimension)), 0
         with progress_bar(len(pool), f"environments of {symbol(z)}", options.progress, " atoms") as bar:
             for frame, drawn in zip(self.train, places, strict=True):
+            bool(options.members) and self.validation is None and self.client is None,
                 if len(drawn):
                     pool[start : start + len(drawn)] = environments.descriptors(frame)[1][drawn]
                     start += len(drawn)
