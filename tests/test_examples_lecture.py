@@ -68,11 +68,25 @@ def test_a_gaussian_process_without_noise_passes_through_its_points():
 def test_points_in_the_well_know_nothing_of_the_wall(tmp_path):
     _, result = run("missing_repulsion", tmp_path)
     argon = importlib.import_module("argon")
-    turn = argon.closest_approach(argon.lennard_jones(argon.REACH)[0], 0.1)
+    turn = argon.closest_approach(argon.lennard_jones(argon.REACH)[0])
     assert result["well"]["turn"] is None
     assert result["well and wall"]["turn"] == pytest.approx(turn, abs=0.02)
     assert result["well"]["error"] > 50 * result["well and wall"]["error"]
     assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_the_points_that_are_drawn_are_those_that_are_learned_from():
+    """Their noise, too, and none is out of sight without a word."""
+    argon, plots = importlib.import_module("argon"), importlib.import_module("style")
+    distances = np.append(argon.WALL, argon.WELL)
+    _, ax = plots.new_figure()
+    argon.plot_curve(ax, argon.fit(distances, repulsion=False), distances, "black", "learned")
+    drawn = next(line.get_ydata() for line in ax.lines if line.get_marker() == "o") / 1e3
+    assert drawn == pytest.approx([pair.energy for pair in argon.labeled(distances)])
+    assert np.abs(drawn - argon.lennard_jones(distances)[0]).max() > argon.NOISE_ENERGY
+    hidden = int((drawn > ax.get_ylim()[1] / 1e3).sum())
+    assert hidden == 2
+    assert f"↑ {hidden} more points" in [text.get_text() for text in ax.texts]
 
 
 def test_the_reference_forces_are_derivatives():

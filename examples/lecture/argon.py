@@ -1,6 +1,7 @@
 """Two atoms of argon, learned by the two-body trainer from the distances that one chooses."""
 
 import numpy as np
+from curves import draw_band, draw_curve, draw_points, draw_truth, rms
 
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import Structure, StructureSet
@@ -14,6 +15,8 @@ WELL = np.linspace(3.7, 8.0, 12)  # Å: a little inside the minimum at 3.82, and
 WALL = np.linspace(2.9, 3.5, 5)  # Å: the repulsive side
 REACH = np.linspace(8.2, 2.0, 621)  # Å, as atoms approach each other
 LEFT_OUT = np.abs(REACH - WALL.mean()) < np.ptp(WALL) / 2 + 1e-6  # both ends are in
+COLLISION = 0.1  # eV, of two atoms that meet head-on
+LABELS = "distance (Å)", "energy (meV)"
 AXIS = np.array([1.0, 1.0, 1.0]) / np.sqrt(3)  # of the pair: no component of a force is zero for a trivial reason
 
 
@@ -28,8 +31,14 @@ def lennard_jones(r):
     return energy - energy_end + force_end * (r - CUTOFF), force - force_end
 
 
-def fit(distances, repulsion, seed=0):
-    """Return a potential trained on noisy energies and forces of pairs, with or without screened nuclear repulsion."""
+def labeled(distances):
+    """Return pairs with noisy energies and forces as a `StructureSet`; the same noise each time."""
+    rng = np.random.default_rng(0)
+    return StructureSet([_labeled(r, rng) for r in distances], "argon")
+
+
+def fit(distances, repulsion):
+    """Return a potential trained on labeled pairs, with or without screened nuclear repulsion."""
     options = NBodyOptions(
         cutoff2=CUTOFF,
         cutoff3=0,
@@ -41,8 +50,7 @@ def fit(distances, repulsion, seed=0):
         repulsion=repulsion,
         progress=False,
     )
-    rng = np.random.default_rng(seed)
-    return fit_nbody(StructureSet([_labeled(r, rng) for r in distances], "argon"), options=options)
+    return fit_nbody(labeled(distances), options=options)
 
 
 def predict(trained, distances):
@@ -57,31 +65,38 @@ def predict(trained, distances):
 
 def left_out_error(energies):
     """Return the root mean square error in eV of energies at `REACH` on the repulsive side, 2.9 to 3.5 Å."""
-    return float(np.sqrt(np.mean((energies - lennard_jones(REACH)[0])[LEFT_OUT] ** 2)))
+    return float(rms((energies - lennard_jones(REACH)[0])[LEFT_OUT]))
 
 
-def closest_approach(energies, collision):
-    """Return the distance in Å at which a head-on collision of this energy in eV turns back; None if it does not.
+def closest_approach(energies):
+    """Return the distance in Å at which a head-on collision of `COLLISION` turns back; None if it does not.
 
     `energies` are those at the distances of `REACH`; atoms that pass 2 Å have fused.
     """
-    turned = np.flatnonzero(energies > collision)
+    turned = np.flatnonzero(energies > COLLISION)
     return float(REACH[turned[0]]) if len(turned) else None
 
 
+def describe_turn(turn):
+    """Return what `closest_approach` found, in words."""
+    return "the atoms fuse" if turn is None else f"turns at {turn:.2f} Å"
+
+
 def plot_curve(ax, trained, distances, color, label, band=False):
-    """Draw the truth, a learned curve, and the points that it was learned from."""
+    """Draw the truth, a learned curve, and the points that it was learned from; return its energies and deviations."""
     energies, deviations = predict(trained, REACH)
     ax.axvspan(0, distances.min(), color="#f4ede4", linewidth=0)
     ax.axhline(0, color="#c8c8c8", linewidth=0.8)
-    ax.plot(REACH, 1e3 * lennard_jones(REACH)[0], "--", color="black", linewidth=1.4, label="truth: Lennard-Jones")
-    ax.plot(REACH, 1e3 * energies, color=color, linewidth=2, label=label)
+    draw_truth(ax, REACH, 1e3 * lennard_jones(REACH)[0], "truth: Lennard-Jones")
+    draw_curve(ax, REACH, 1e3 * energies, color, label)
     if band:
-        low, high = 1e3 * (energies - 1.96 * deviations), 1e3 * (energies + 1.96 * deviations)
-        ax.fill_between(REACH, low, high, color=color, alpha=0.25, linewidth=0, label="its 95 % band")
-    # The noise of the labels is a tenth of a dot.
-    ax.plot(distances, 1e3 * lennard_jones(distances)[0], "o", color="black", markersize=4.5, label="learned from")
-    ax.set(xlabel="distance (Å)", xlim=(2.7, 8.2), ylim=(-15, 60))
+        draw_band(ax, REACH, 1e3 * energies, 1e3 * deviations, color, "its 95 % band")
+    points = 1e3 * np.array([pair.energy for pair in labeled(distances)])
+    draw_points(ax, distances, points, "learned from, with noise")
+    ax.set(xlim=(2.7, 8.2), ylim=(-15, 60))
+    above = int((points > 60).sum())
+    if above:
+        ax.text(3.15, 55, f"↑ {above} more points", fontsize=10.5)
     if distances.min() > 3.5:
         ax.text(2.75, -13.5, "no data", color="#a0703a", fontsize=10.5)
     return energies, deviations

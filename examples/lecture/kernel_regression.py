@@ -10,8 +10,18 @@ the band is less often right; that is printed, too.
 """
 
 import numpy as np
+from curves import (
+    add_draws_option,
+    draw_band,
+    draw_curve,
+    draw_points,
+    draw_truth,
+    put_legends,
+    share_in_band,
+    two_panels,
+)
 from regression import REACH, GaussianProcess, landscape, noisy
-from style import BLUE, ORANGE, new_figure, options_parser, put_legend, save
+from style import BLUE, GRAY, ORANGE, options_parser, save
 
 NOISE, AMPLITUDE, LENGTH_SCALE = 0.02, 0.2, 0.2  # eV, eV, Å
 FINE = np.linspace(-REACH, REACH, 281)
@@ -39,7 +49,7 @@ def compute(draws):
 def _inside(process):
     """Return the part of the truth inside the 95 % band."""
     mean, covariance = process.predict(FINE)
-    return np.mean(np.abs(landscape(FINE) - mean) < 1.96 * _deviation(covariance))
+    return share_in_band(landscape(FINE) - mean, _deviation(covariance))
 
 
 def _deviation(covariance):
@@ -48,28 +58,29 @@ def _deviation(covariance):
 
 def picture(result):
     process, mean, deviation = result["process"], result["mean"], result["deviation"]
-    figure, (left, right) = new_figure(1, 2, size=(5.2, 4.2), sharey=True)
+    titles = "Kernel regression: a sum of bumps", "Gaussian process: all functions that agree"
+    figure, (left, right) = two_panels("coordinate (Å)", "energy (eV)", titles)
+    base = process.y.mean()
+    left.axhline(base, color=GRAY, linewidth=1, label="mean of the points")
     for k, bump in enumerate(result["bumps"].T):
-        left.plot(FINE, process.y.mean() + bump, color=ORANGE, linewidth=0.9, label=None if k else "one bump a point")
-    left.plot(FINE, mean, color=BLUE, linewidth=2.2, label="their sum")
-    left.set(title="Kernel regression: a sum of bumps", xlabel="coordinate (Å)", ylabel="energy (eV)")
+        left.plot(FINE, base + bump, color=ORANGE, linewidth=0.9, label=None if k else "one bump a point, about it")
+    draw_curve(left, FINE, mean, BLUE, "mean and all bumps")
 
-    right.fill_between(FINE, mean - 1.96 * deviation, mean + 1.96 * deviation, color=BLUE, alpha=0.18, linewidth=0)
+    draw_band(right, FINE, mean, deviation, BLUE, None)
     for k, sample in enumerate(result["samples"]):
         right.plot(FINE, sample, color=BLUE, linewidth=0.7, alpha=0.7, label=None if k else "functions that agree")
-    right.plot(FINE, mean, color=BLUE, linewidth=2.2, label="their mean, with 95 % band")
-    right.plot(FINE, landscape(FINE), "--", color="black", linewidth=1.4, label="truth")
-    right.set(title="Gaussian process: all functions that agree", xlabel="coordinate (Å)")
+    draw_curve(right, FINE, mean, BLUE, "their mean, with 95 % band")
+    draw_truth(right, FINE, landscape(FINE))
     for ax in (left, right):
-        ax.plot(process.x, process.y, "o", color="black", markersize=5)
+        draw_points(ax, process.x, process.y)
         ax.set(ylim=(-0.35, 0.75))
-        put_legend(ax, loc="upper center")
+    put_legends((left, right), "upper center")
     return figure
 
 
 def main(arguments=None):
     parser = options_parser(__doc__)
-    parser.add_argument("--draws", type=int, default=200, help="of the noise, for the coverage (default: 200)")
+    add_draws_option(parser, "the coverage")
     options = parser.parse_args(arguments)
     result = compute(options.draws)
     deviation = 1e3 * result["deviation"]

@@ -8,30 +8,26 @@ there. One picture has one panel, the other sets the two fits side by side.
 """
 
 import numpy as np
-from argon import WALL, WELL, closest_approach, fit, left_out_error, plot_curve
-from style import BLUE, ORANGE, new_figure, options_parser, put_legend, save
-
-COLLISION = 0.1  # eV
+from argon import COLLISION, LABELS, WALL, WELL, closest_approach, describe_turn, fit, left_out_error, plot_curve
+from curves import put_legends, two_panels
+from style import BLUE, ORANGE, new_figure, options_parser, save
 
 
 def one_panel(without):
     """Return the figure, and the energies that were drawn."""
     figure, ax = new_figure(size=(6.2, 4.4))
     energies, _ = plot_curve(ax, without, WELL, ORANGE, "learned")
-    ax.set(title="Right where it was taught, nonsense beyond", ylabel="energy (meV)")
-    put_legend(ax, loc="upper right")
+    ax.set(title="Right where it was taught, nonsense beyond", xlabel=LABELS[0], ylabel=LABELS[1])
+    put_legends((ax,), "upper right")
     return figure, energies
 
 
-def two_panels(without, with_wall):
+def side_by_side(without, with_wall):
     """Return the figure, and the energies that were drawn on the right."""
-    figure, (left, right) = new_figure(1, 2, size=(5.2, 4.2), sharey=True)
-    plot_curve(left, without, WELL, ORANGE, "learned")
-    left.set(title="Points in the well", ylabel="energy (meV)")
-    energies, _ = plot_curve(right, with_wall, np.append(WALL, WELL), BLUE, "learned")
-    right.set(title="Points in the well and on the wall")
-    for ax in (left, right):
-        put_legend(ax, loc="upper right")
+    figure, panels = two_panels(*LABELS, ("Points in the well", "Points in the well and on the wall"))
+    plot_curve(panels[0], without, WELL, ORANGE, "learned")
+    energies, _ = plot_curve(panels[1], with_wall, np.append(WALL, WELL), BLUE, "learned")
+    put_legends(panels, "upper right")
     return figure, energies
 
 
@@ -39,14 +35,13 @@ def main(arguments=None):
     options = options_parser(__doc__).parse_args(arguments)
     without, with_wall = fit(WELL, repulsion=False), fit(np.append(WALL, WELL), repulsion=False)
     first, well = one_panel(without)
-    second, wall = two_panels(without, with_wall)
+    second, wall = side_by_side(without, with_wall)
     result = {}
     print(f"points              error from {WALL[0]} to {WALL[-1]} Å (meV, rms)   head-on at {COLLISION} eV")
     for name, energies in (("well", well), ("well and wall", wall)):
-        turn = closest_approach(energies, COLLISION)
+        turn = closest_approach(energies)
         result[name] = {"error": left_out_error(energies), "turn": turn}
-        end = "the atoms fuse" if turn is None else f"turns at {turn:.2f} Å"
-        print(f"{name:14} {1e3 * result[name]['error']:30.1f} {end:>30}")
+        print(f"{name:14} {1e3 * result[name]['error']:30.1f} {describe_turn(turn):>30}")
     save(first, options.folder / "missing_repulsion.png")
     save(second, options.folder / "missing_repulsion_two.png")
     return result

@@ -7,9 +7,10 @@ largest of all in between: a vanishing training error says nothing. The smooth f
 """
 
 import numpy as np
+from curves import add_draws_option, draw_curve, draw_points, draw_truth, put_legends, rms, two_panels
 from numpy.polynomial import Polynomial
 from regression import REACH, GaussianProcess, landscape, noisy
-from style import BLUE, GRAY, ORANGE, new_figure, options_parser, plain_ticks, put_legend, save
+from style import BLUE, ORANGE, options_parser, plain_ticks, save
 
 NOISE, N_POINTS = 0.03, 12  # eV
 FINE = np.linspace(-REACH, REACH, 401)
@@ -28,25 +29,21 @@ def compute(draws):
         polynomial_errors.append([_errors(polynomial, x, y) for polynomial in polynomials])
         if shown is None:
             shown = {"x": x, "y": y, "through": polynomials[-1](FINE), "smooth": process.predict(FINE)[0]}
-    return shown | {"polynomials": _rms(polynomial_errors, 0), "smooth_errors": _rms(smooth_errors, 0)}
+    return shown | {"polynomials": rms(polynomial_errors, 0), "smooth_errors": rms(smooth_errors, 0)}
 
 
 def _errors(fit, x, y):
-    return _rms(fit(x) - y), _rms(fit(FINE) - landscape(FINE))
-
-
-def _rms(values, axis=None):
-    return np.sqrt(np.mean(np.square(values), axis=axis))
+    return rms(fit(x) - y), rms(fit(FINE) - landscape(FINE))
 
 
 def picture(result):
-    figure, (left, right) = new_figure(1, 2, size=(5.2, 4.2))
-    left.plot(FINE, landscape(FINE), color=GRAY, linewidth=5, alpha=0.45, label="truth")
-    left.plot(FINE, result["through"], color=ORANGE, linewidth=1.8, label="polynomial through all points")
-    left.plot(FINE, result["smooth"], color=BLUE, linewidth=1.8, label="smooth fit")
-    left.plot(result["x"], result["y"], "o", color="black", markersize=5, label="points with noise")
-    left.set(title="One set of points, two fits", xlabel="coordinate (Å)", ylabel="energy (eV)", ylim=(-0.25, 0.75))
-    put_legend(left, loc="upper center")
+    titles = "One set of points, two fits", "The error at the points misleads"
+    figure, (left, right) = two_panels("coordinate (Å)", "energy (eV)", titles, sharey=False)
+    draw_truth(left, FINE, landscape(FINE))
+    draw_curve(left, FINE, result["through"], ORANGE, "polynomial through all points")
+    draw_curve(left, FINE, result["smooth"], BLUE, "smooth fit")
+    draw_points(left, result["x"], result["y"], "points with noise")
+    left.set(ylim=(-0.25, 0.75))
 
     degrees = np.arange(1, N_POINTS)
     training, true = 1e3 * result["polynomials"].T
@@ -55,17 +52,18 @@ def picture(result):
         degrees, training, "o--", color=ORANGE, markerfacecolor="white", label="polynomials: error at the points"
     )
     right.axhline(1e3 * result["smooth_errors"][1], color=BLUE, linewidth=1.8, label="smooth fit: error of the curve")
-    right.set(title="The error at the points misleads", xlabel="degree of the polynomial", ylabel="error (meV, rms)")
+    right.set(xlabel="degree of the polynomial", ylabel="error (meV, rms)")
     right.set(yscale="log", ylim=(4, 600), xticks=degrees)
     plain_ticks(right.yaxis, [5, 10, 20, 50, 100, 200])
     right.annotate("no error\nat 11", (N_POINTS - 1, 4.4), color=ORANGE, ha="center", fontsize=10.5)
-    put_legend(right, loc="upper left")
+    put_legends((left,), "upper center")
+    put_legends((right,), "upper left")
     return figure
 
 
 def main(arguments=None):
     parser = options_parser(__doc__)
-    parser.add_argument("--draws", type=int, default=200, help="of the noise, for the errors (default: 200)")
+    add_draws_option(parser, "the errors")
     options = parser.parse_args(arguments)
     result = compute(options.draws)
     print(f"{N_POINTS} points with noise of {1e3 * NOISE:.0f} meV, {options.draws} draws; errors in meV (rms)")

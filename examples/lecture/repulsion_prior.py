@@ -9,24 +9,33 @@ atoms bounce.
 """
 
 import numpy as np
-from argon import LEFT_OUT, REACH, WELL, closest_approach, fit, left_out_error, lennard_jones, plot_curve
-from style import GREEN, ORANGE, new_figure, options_parser, put_legend, save
+from argon import (
+    COLLISION,
+    LABELS,
+    LEFT_OUT,
+    REACH,
+    WELL,
+    closest_approach,
+    describe_turn,
+    fit,
+    left_out_error,
+    lennard_jones,
+    plot_curve,
+)
+from curves import put_legends, share_in_band, two_panels
+from style import GREEN, ORANGE, options_parser, save
 
-COLLISION = 0.1  # eV
 PLACES = (3.6, 3.4, 3.2, 3.0)  # Å
 
 
 def picture(plain, prior):
     """Return the figure, and energies and deviations that were drawn, left and right."""
-    figure, (left, right) = new_figure(1, 2, size=(5.2, 4.2), sharey=True)
+    figure, panels = two_panels(*LABELS, ("The band opens, but not enough", "The same points and a repulsion prior"))
     drawn = [
-        plot_curve(left, plain, WELL, ORANGE, "learned", band=True),
-        plot_curve(right, prior, WELL, GREEN, "learned, with repulsion prior", band=True),
+        plot_curve(panels[0], plain, WELL, ORANGE, "learned", band=True),
+        plot_curve(panels[1], prior, WELL, GREEN, "learned, with repulsion prior", band=True),
     ]
-    left.set(title="The band opens, but not enough", ylabel="energy (meV)")
-    right.set(title="The same points and a repulsion prior")
-    for ax in (left, right):
-        put_legend(ax, loc="upper right")
+    put_legends(panels, "upper right")
     return figure, drawn
 
 
@@ -35,13 +44,13 @@ def main(arguments=None):
     figure, drawn = picture(fit(WELL, repulsion=False), fit(WELL, repulsion=True))
     truth = lennard_jones(REACH)[0]
     result = {}
+    between = np.abs(REACH - WELL.mean()) < np.ptp(WELL) / 2 + 1e-6
     for name, (energies, deviations) in zip(("no prior", "repulsion prior"), drawn, strict=True):
-        between = np.abs(REACH - WELL.mean()) < np.ptp(WELL) / 2 + 1e-6
         result[name] = {
             "error": left_out_error(energies),
-            "turn": closest_approach(energies, COLLISION),
-            "coverage": float(np.mean(np.abs(energies - truth)[between] < 1.96 * deviations[between])),
-            "coverage_left_out": float(np.mean(np.abs(energies - truth)[LEFT_OUT] < 1.96 * deviations[LEFT_OUT])),
+            "turn": closest_approach(energies),
+            "coverage": share_in_band((energies - truth)[between], deviations[between]),
+            "coverage_left_out": share_in_band((energies - truth)[LEFT_OUT], deviations[LEFT_OUT]),
             "attracts": float(np.diff(energies)[REACH[1:] < WELL[0]].min()) < 0,
         }
     print("without the prior:  distance (Å)   error (meV)   standard deviation (meV)")
@@ -50,13 +59,13 @@ def main(arguments=None):
         k = int(np.argmin(np.abs(REACH - r)))
         print(f"{r:30.1f} {1e3 * (energies - truth)[k]:14.1f} {1e3 * deviations[k]:18.1f}")
     for name, found in result.items():
-        end = "the atoms fuse" if found["turn"] is None else f"turns at {found['turn']:.2f} Å"
+        end = describe_turn(found["turn"])
         print(f"{name}: error {1e3 * found['error']:.1f} meV (rms, 2.9 to 3.5 Å), head-on at {COLLISION} eV {end}")
         print(
             f"    truth in the 95 % band: {100 * found['coverage']:.0f} % of the distances between the points, ", end=""
         )
         print(f"{100 * found['coverage_left_out']:.0f} % from 2.9 to 3.5 Å")
-    print(f"truth at {COLLISION} eV turns at {closest_approach(truth, COLLISION):.2f} Å")
+    print(f"truth at {COLLISION} eV {describe_turn(closest_approach(truth))}")
     save(figure, options.folder / "repulsion_prior.png")
     return result
 
