@@ -144,7 +144,8 @@ class KMLForce(openmm.Force):
     def setPotential(self, potential_or_path):
         """Replace the model; existing Contexts follow at `updateParametersInContext`.
 
-        The difference to a baseline can only be replaced by another difference to the same baseline.
+        The difference to a baseline can only be replaced by another difference to the same baseline. Raises
+        ``OpenMMException`` if the output is "uncertainty" and the new model has none.
         """
         present = self.getPotential().baseline
         potential = _as_potential(potential_or_path) if present is None else as_difference(potential_or_path)
