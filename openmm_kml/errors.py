@@ -19,3 +19,7 @@ class EvaluationError(KMLError, ArithmeticError):
 
 class TrainingError(KMLError, RuntimeError):
     """The training cannot go on: the kernel matrix is not positive definite, or memory does not suffice."""
+
+
+class ExtensionError(TrainingError):
+    """A training cannot go on from the factor of an earlier one; the message says why, in a clause."""

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ from openmm_kml.structures.extended_xyz import frame_text, write_frames
 from openmm_kml.training import GDMLOptions
 from openmm_kml.training.nbody import NBodyOptions
 from openmm_kml.training.soap import SoapOptions
-from openmm_kml.weights import load
+from openmm_kml.weights import load, to_bytes
 
 TESTS = Path(__file__).parent
 KML = (sys.executable, "-c", "from openmm_kml.cli import main; raise SystemExit(main())")
@@ -155,8 +156,6 @@ def test_there_are_pictures_and_a_log_in_words(finished):
 
 
 def test_a_finished_campaign_goes_on_with_more_budget(finished, tmp_path):
-    import shutil
-
     directory, _ = finished
     shutil.copytree(directory, tmp_path / "copy")
     before = labeled_files(directory)
@@ -248,6 +247,73 @@ def rattled(count, seed=0):
     rng = np.random.default_rng(seed)
     first = water()
     return [replace(first, positions=first.positions + 0.05 * rng.standard_normal((3, 3))) for _ in range(count)]
+
+
+# --- updates
+
+
+def trained(directory):
+    """Return how, and why so, the model of each round was made."""
+    return [(event["how"], event["why"]) for event in read_log(directory) if event["event"] == "trained"]
+
+
+@pytest.fixture(scope="module")
+def updating(tmp_path_factory):
+    """Return the directory of a campaign that chooses hyperparameters once."""
+    directory = tmp_path_factory.mktemp("updating") / "run"
+    quiet(directory, settings=replace(SETTINGS, growth=10.0, budget=10), start=[water()])
+    return directory
+
+
+def test_later_rounds_update_the_factorization(updating):
+    first, *later = trained(updating)
+    assert first == ("refitted", "hyperparameters were due to be chosen")
+    assert later
+    assert set(later) <= {("updated", ""), ("kept", "there are no new frames")}
+    assert ("updated", "") in later
+    factors = sorted(path.relative_to(updating).as_posix() for path in updating.rglob("*.npz"))
+    last = f"round-{len(later) + 1:03d}"
+    assert factors == [f"{last}/{name}.npz" for name in ("member-1", "member-2", "member-3", "model")]
+    # As good as from nothing, with the same frames and hyperparameters.
+    frames = list(read_structures(updating / "labeled.xyz"))
+    held = frames[2::3]
+    weights = GDML.fit([frame for k, frame in enumerate(frames) if k % 3 != 2], held).weights
+    full, mine = KernelPotential(to_bytes(weights)), KernelPotential.load(updating / "model.safetensors")
+    for frame in held:
+        forces = full.evaluate(frame.positions).forces
+        np.testing.assert_allclose(mine.evaluate(frame.positions).forces, forces, atol=1e-2 * np.abs(forces).max())
+
+
+@pytest.mark.parametrize("damage", [None, b"PK damaged"])
+def test_without_a_whole_factor_a_campaign_goes_on_by_a_refit(updating, tmp_path, damage):
+    shutil.copytree(updating, tmp_path / "run")
+    for path in (tmp_path / "run").rglob("*.npz"):
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+    before = len(trained(tmp_path / "run"))
+    quiet(tmp_path / "run", settings=replace(SETTINGS, growth=10.0, budget=12))
+    later = [made for made in trained(tmp_path / "run")[before:] if made[0] != "kept"]
+    assert later[0] == ("refitted", "no factorization of the round before is there")
+
+
+def test_updates_may_be_left_out_and_growth_chooses_anew(tmp_path):
+    settings = replace(SETTINGS, budget=10, growth=10.0, updates=False)
+    quiet(tmp_path / "without", settings=settings, start=[water()])
+    assert ("refitted", "updates were not wanted") in trained(tmp_path / "without")
+    assert not list((tmp_path / "without").rglob("*.npz"))
+    quiet(tmp_path / "growing", settings=replace(SETTINGS, budget=10, growth=1.0), start=[water()])
+    assert {how for how, _ in trained(tmp_path / "growing")} <= {"refitted", "kept"}
+
+
+def test_hyperparameters_are_chosen_anew_where_errors_grow(updating, tmp_path, monkeypatch):
+    from openmm_kml.active_learning import training
+
+    monkeypatch.setattr(training, "_WORSE", 0.0)
+    monkeypatch.setattr(Recipe, "chooses", True)
+    shutil.copytree(updating, tmp_path / "run")
+    quiet(tmp_path / "run", settings=replace(SETTINGS, growth=10.0, budget=12))
+    assert ("refitted", "on frames that no training saw, errors grew") in trained(tmp_path / "run")
 
 
 # --- exploring
@@ -552,6 +618,7 @@ def test_an_incomplete_command_is_refused(capsys, words, text):
         ({"every": 1}, "every must be a whole number of 2 or more"),
         ({"quantile": 1.5}, "quantile must be above 0 and at most 1"),
         ({"uncertainty": "guess"}, "uncertainty must be one of auto, model, committee, none"),
+        ({"growth": 0.5}, "growth must be at least 1"),
         ({"margin": 0.5}, "margin must be at least 1"),
         ({"timestep": 50.0}, "at most 10"),
         ({"target": float("nan")}, "target must be a finite number"),

@@ -14,6 +14,7 @@ from openmm_kml.structures import read_structures
 from openmm_kml.structures.extended_xyz import write_frames
 
 IDLE_ROUNDS = 5  # rounds without a new frame, after which nothing is expected of another
+_FACTOR = {True: 4.0, False: 0.5}  # of a model of one molecule, and of others: docs/active_learning.md
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ class Campaign:
     @property
     def factor(self):
         """Of the threshold, in the next round."""
-        return self.rounds[-1]["next_factor"] if self.rounds else self.settings.factor
+        if self.rounds:
+            return self.rounds[-1]["next_factor"]
+        return self.settings.factor or _FACTOR[self.recipe.molecule]
 
     def _verdict(self, errors):
         settings = self.settings

@@ -146,8 +146,7 @@ def _labeled(campaign, directory, frames):
 def _trained(campaign, directory, frames):
     path = directory / f"model-{len(frames):04d}.safetensors"
     if not path.exists():
-        weights, _ = campaign.recipe.fit(*campaign.parts(frames))
-        write_atomically(path, to_bytes(weights))
+        write_atomically(path, to_bytes(campaign.recipe.fit(*campaign.parts(frames)).weights))
     return KernelPotential.load(path)
 
 

@@ -8,7 +8,7 @@ from openmm_kml.files import write_atomically
 from openmm_kml.training.progress import progress_bar
 
 FACTORS = (0.01, 10.0)
-_LOWER, _RAISE = 0.6, 2.0
+_LOWEST, _LOWER, _RAISE = 0.3, 0.6, 2.0
 _SOON = 0.25  # of the steps: where most runs are stopped sooner, frames are too much alike
 
 
@@ -148,8 +148,9 @@ def adapted(factor, walks, steps):
         Of each run, at most.
     """
     stopped = [walk.step for walk in walks if walk.reason != FINISHED]
-    if sum(walk.frame is not None for walk in walks) < len(walks) / 2:
-        factor *= _LOWER
+    found = sum(walk.frame is not None for walk in walks)
+    if found < len(walks) / 2:
+        factor *= _LOWER if found else _LOWEST
     elif len(stopped) > len(walks) / 2 and np.median(stopped) <= _SOON * steps:
         factor *= _RAISE
     return float(np.clip(factor, *FACTORS))

@@ -46,6 +46,10 @@ class Journal:
         self._file.write((json.dumps({"event": event, "text": text} | numbers, ensure_ascii=False) + "\n").encode())
         self._say(text)
 
+    def remark(self, text):
+        """Say what is no part of the log, such as times, which are others each time."""
+        self._say(text)
+
     def size(self):
         """Bring the log to the disk and return its size in bytes."""
         self._file.flush()

@@ -5,11 +5,30 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from openmm_kml.active_learning.frames import as_molecules, as_set
-from openmm_kml.errors import DataError
+from openmm_kml.errors import DataError, ExtensionError
 
 KINDS = ("gdml", "nbody", "soap")
 _GDML_CHOICES = ("power", "kernel", "length_scale", "regularization", "energies")
+_LOCAL_CHOICES = ("length_scale2", "length_scale3", "amplitude", "amplitude2", "amplitude3")
 LEAST_TRAINING = 2  # frames
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives.
+
+    Attributes
+    ----------
+    weights : openmm_kml.weights.Weights
+    hyperparameters : dict or None
+        Plain JSON; None where the next training cannot keep them.
+    factored : Factored or FactoredMolecule, optional
+        What the next training can go on from.
+    """
+
+    weights: object
+    hyperparameters: dict | None
+    factored: object = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,12 @@ class Recipe:
         """Whether the model is for one molecule."""
         return self.kind == "gdml"
 
+    @property
+    def chooses(self):
+        """Whether a training has hyperparameters to choose."""
+        names = _GDML_CHOICES if self.molecule else _LOCAL_CHOICES
+        return any(getattr(self.options, name, 0.0) is None for name in names)
+
     def check(self, frames):
         """Raise `DataError` unless one model of this kind can describe all these frames."""
         if not frames:
@@ -51,8 +76,8 @@ class Recipe:
                     "periodic in all directions, or free structures"
                 )
 
-    def fit(self, train, validation, hyperparameters=None, members=True):
-        """Return the weights of a model and its hyperparameters.
+    def fit(self, train, validation, hyperparameters=None, members=True, earlier=None):
+        """Return a `Trained` model.
 
         Parameters
         ----------
@@ -62,12 +87,13 @@ class Recipe:
             Those of an earlier training, kept; chosen anew without.
         members : bool
             Whether the model shall know its own uncertainty.
+        earlier : Factored or FactoredMolecule, optional
+            Of a training of the same hyperparameters on the first of these frames, whose factorization is updated.
 
-        Returns
-        -------
-        weights : openmm_kml.weights.Weights
-        hyperparameters : dict
-            Plain JSON.
+        Raises
+        ------
+        ExtensionError
+            If `earlier` does not allow that.
         """
         options = self.options if hyperparameters is None else replace(self.options, **hyperparameters)
         if not members:
@@ -75,22 +101,52 @@ class Recipe:
         if self.kind == "gdml":
             from openmm_kml.training import fit_gdml
 
-            fit = fit_gdml(as_molecules(train), as_molecules(validation), options)
-            return fit.weights, _kept_of_gdml(fit.report["hyperparameters"])
+            fit = fit_gdml(as_molecules(train), as_molecules(validation), options, earlier)
+            return Trained(fit.weights, _kept_of_gdml(fit.report["hyperparameters"]), _factored(fit))
         if self.kind == "nbody":
             from openmm_kml.training.nbody import fit_nbody as fit_local
         else:
             from openmm_kml.training.soap import fit_soap as fit_local
 
             options = replace(options, n_sparse=_sparse_points(options.n_sparse, train))
-        fit = fit_local(as_set(train), as_set(validation) if validation else None, options)
+        fit = fit_local(as_set(train), as_set(validation) if validation else None, options, earlier)
         known = {entry.name for entry in fields(options)}
         found = fit.report["hyperparameters"]
-        return fit.weights, {name: value for name, value in found.items() if name in known and _is_number(value)}
+        kept = {name: value for name, value in found.items() if name in known and _is_number(value)}
+        return Trained(fit.weights, kept, fit.factored)
+
+    def read_factored(self, path, weights):
+        """Return what `Trained.factored` wrote to a file, None if it is not there or not whole.
+
+        Parameters
+        ----------
+        path : path
+        weights : openmm_kml.weights.Weights
+            The model of that training.
+        """
+        if self.molecule:
+            from openmm_kml.training.gdml_factored import FactoredMolecule
+
+            return FactoredMolecule.read(path)
+        from openmm_kml.training.nbody.factored import Factored
+
+        return Factored.read(path, weights)
 
     def identity(self):
         """Return what must be the same in a continuation, as plain JSON."""
         return {"kind": self.kind, "model options": self.options.as_dict()}
+
+
+def _factored(fit):
+    """Return what a training of a molecule can go on from, None where it cannot."""
+    from openmm_kml.training.gdml_factored import FactoredMolecule
+
+    if fit.factored is not None:
+        return fit.factored
+    try:
+        return FactoredMolecule.of(fit.model)
+    except ExtensionError:
+        return None
 
 
 def _kept_of_gdml(found):

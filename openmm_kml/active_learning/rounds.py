@@ -1,11 +1,12 @@
 """One round: the model on all frames labeled so far, its uncertainty and its threshold."""
 
-import dataclasses
 import json
+import time
 from functools import cached_property
 
 import numpy as np
 
+from openmm_kml.active_learning.training import KEPT, UPDATED, Training, errors_of
 from openmm_kml.active_learning.uncertainty import (
     Blind,
     Committee,
@@ -16,12 +17,9 @@ from openmm_kml.active_learning.uncertainty import (
     score,
 )
 from openmm_kml.files import write_atomically
-from openmm_kml.metrics import structure_errors
 from openmm_kml.potential import KernelPotential
-from openmm_kml.structures import StructureSet
-from openmm_kml.weights import to_bytes
 
-GROWTH = 1.2  # hyperparameters are chosen anew when the training frames have become so many times more
+_KEPT = (".safetensors", ".npz")
 
 
 class Round:
@@ -54,6 +52,8 @@ class Round:
         if not marker.exists():
             chosen = self._train_members(train, held)
             write_atomically(marker, (json.dumps(chosen, indent=1) + "\n").encode())
+        for path in Round(campaign, self.number - 1).directory.glob("*.npz"):
+            path.unlink()  # only the next round needs them
         self.chosen = json.loads(marker.read_bytes())
         self.potential = KernelPotential.load(self.model_path)
         self.uncertainty = self._uncertainty()
@@ -61,14 +61,22 @@ class Round:
         errors = self.errors
         campaign.journal.write(
             "trained",
-            f"round {self.number}: trained on {len(train)} frames; on {len(held)} others, forces are off by "
+            f"round {self.number}: {self._how()} on {len(train)} frames; on {len(held)} others, forces are off by "
             f"{1e3 * errors['forces_mae']:.1f} meV/Å, energies by {1e3 * errors['energy_mae_per_atom']:.2f} meV an atom"
             f" ({campaign.calls} reference calls)",
             round=self.number,
             calls=campaign.calls,
             **self._counts,
+            how=self.chosen["how"],
+            why=self.chosen["why"],
             errors=errors,
         )
+        campaign.journal.remark(f"  {self.chosen['how']} in {self.chosen['seconds']:.2g} s")
+
+    def _how(self):
+        """Return in words how the model was made."""
+        how, why = self.chosen["how"], self.chosen["why"]
+        return how if how == UPDATED or not why else f"{how} ({why})"
 
     @cached_property
     def base(self):
@@ -95,29 +103,35 @@ class Round:
         }
 
     def _train_members(self, train, held):
-        """Write the weight files; return the hyperparameters and on how many frames they were chosen."""
+        """Write the weight files; return the hyperparameters, on how many frames they were chosen, and how it went."""
         campaign = self._campaign
         before = campaign.rounds[-1]["chosen"] if campaign.rounds else None
+        previous = Round(campaign, self.number - 1).directory
         if before is not None and not any(pick["labeled"] for pick in campaign.rounds[-1]["picks"]):
-            for path in Round(campaign, self.number - 1).directory.glob("*.safetensors"):
-                write_atomically(self.directory / path.name, path.read_bytes())
-            return before
-        fresh = before is None or before["hyperparameters"] is None or len(train) >= GROWTH * before["on"]
-        wanted = campaign.settings.uncertainty
+            for path in previous.glob("*.*"):
+                if path.suffix in _KEPT:
+                    write_atomically(self.directory / path.name, path.read_bytes())
+            return before | {"how": KEPT, "why": "there are no new frames", "seconds": 0.0}
+        fresh = before is None or before["hyperparameters"] is None
+        fresh = fresh or len(train) >= campaign.settings.growth * before["on"]
+        started, wanted = time.perf_counter(), campaign.settings.uncertainty
         kept = None if fresh else before["hyperparameters"]
-        weights, found = campaign.recipe.fit(train, held, kept, members=wanted in ("auto", "model"))
-        record = {"round": self.number, "reference_calls": campaign.calls}
-        weights = dataclasses.replace(weights, provenance={**weights.provenance, "active_learning": record})
-        self._write("model", weights)
-        potential = KernelPotential.load(self.model_path)
+        training = Training(campaign, self.directory, previous, train, held, kept)
+        potential = training.model(members=wanted in ("auto", "model"))
         if wanted == "model":
             check_uncertainty(potential)
         committee = wanted == "committee" or (wanted == "auto" and not has_uncertainty(potential))
         if committee:
             for member, part in enumerate(committee_parts(train), 1):
-                self._write(f"member-{member}", campaign.recipe.fit(part, held, found, members=False)[0])
-        on = len(train) if fresh else before["on"]
-        return {"hyperparameters": found, "on": on, "committee": committee}
+                training.member(f"member-{member}", part)
+        return {
+            "hyperparameters": training.hyperparameters,
+            "on": len(train) if training.fresh else before["on"],
+            "committee": committee,
+            "how": training.how,
+            "why": training.why,
+            "seconds": time.perf_counter() - started,
+        }
 
     def _uncertainty(self):
         if self._campaign.settings.uncertainty == "none":
@@ -125,19 +139,3 @@ class Round:
         if not self.chosen["committee"]:
             return ModelUncertainty(self.potential)
         return Committee([KernelPotential.load(path) for path in sorted(self.directory.glob("member-*.safetensors"))])
-
-    def _write(self, name, weights):
-        write_atomically(self.directory / f"{name}.safetensors", to_bytes(weights))
-
-
-def errors_of(potential, frames):
-    """Return `openmm_kml.metrics.structure_errors` of a potential on labeled frames."""
-    predictions = [
-        tuple(
-            potential.evaluate(
-                frame.positions, frame.numbers, frame.cell, frame.pbc if frame.cell is not None else None
-            )
-        )
-        for frame in frames
-    ]
-    return structure_errors(predictions, StructureSet(frames))

@@ -8,7 +8,7 @@ from openmm_kml.option_checks import check_all_counts, check_all_positive, check
 UNCERTAINTIES = ("auto", "model", "committee", "none")
 ENGINES = ("openmm", "lammps")
 _INTERVAL = 20  # steps between two looks
-_POSITIVE = ("factor", "margin", "max_force", "rattle", "target")
+_POSITIVE = ("growth", "factor", "margin", "max_force", "rattle", "target")
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,15 @@ class Settings:
         first where the models have it; ``none``: a random frame of each run is labeled, and only the guard stops it.
     quantile, factor : float
         The most uncertain frame of a run is worth a label when it is above `factor` times this quantile of the
-        uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins.
+        uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins; 4 for a
+        model of one molecule and 0.5 for others when left out.
     margin : float
         A run is stopped when it is so many times above that.
+    growth : float
+        Hyperparameters are chosen anew when the training frames have become so many times more since the last choice.
+    updates : bool
+        In between, the rows of new frames are added to the factorization of the round before; otherwise every training
+        begins from nothing.
     every : int
         Every so many-th labeled frame is kept from the training.
     initial : int
@@ -67,8 +73,10 @@ class Settings:
     target: float | None = None
     uncertainty: str = "auto"
     quantile: float = 0.9
-    factor: float = 0.5
+    factor: float | None = None
     margin: float = 2.0
+    growth: float = 1.2
+    updates: bool = True
     every: int = 5
     initial: int = 10
     rattle: float = 0.02
@@ -87,6 +95,8 @@ class Settings:
         check_dynamics(self)
         check_all_counts(self, ("budget", "walkers", "steps", "interval"))
         check_all_counts(self, ("initial", "every"), least=2)
+        if self.growth < 1:
+            raise ValueError(f"growth must be at least 1, to be growth; {self.growth} was given")
         if self.margin < 1:
             raise ValueError(f"margin must be at least 1, to stop a run above what is labeled; {self.margin} was given")
         if not 0 < self.quantile <= 1:

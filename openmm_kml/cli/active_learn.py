@@ -72,7 +72,9 @@ def add_parser(subparsers):
         "none: random frames, for comparison",
     )
     group.add_argument("--quantile", type=positive_float, metavar="Q", help="of labeled frames kept apart (0.9)")
-    group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (0.5)")
+    group.add_argument(
+        "--factor", type=positive_float, metavar="X", help="times it: the first threshold (gdml: 4, else 0.5)"
+    )
     group.add_argument("--margin", type=positive_float, metavar="X", help="times it: where runs are stopped (2)")
     group.add_argument("--every", type=positive_int, metavar="N", help="keep every Nth labeled frame apart (5)")
     group.add_argument("--initial", type=positive_int, metavar="N", help="start frames, shifted copies included (10)")

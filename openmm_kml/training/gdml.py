@@ -14,7 +14,7 @@ from openmm_kml.training.options import GDMLOptions
 from openmm_kml.training.permutations import check_permutations, describe_group
 from openmm_kml.training.repulsion import molecule_repulsion
 from openmm_kml.training.symmetries import find_symmetries
-from openmm_kml.training.trainer import LEAST_FOR_ARD, train_default, train_published
+from openmm_kml.training.trainer import LEAST_FOR_ARD, Outcome, train_default, train_published
 from openmm_kml.training.walls import molecule_walls
 from openmm_kml.weights import Weights
 
@@ -30,14 +30,17 @@ class GDMLFit:
         JSON-able: what was chosen and why, errors on the validation set, time and memory.
     model : Model
         The trained model, which predicts many structures at once with NumPy.
+    factored : openmm_kml.training.gdml_factored.FactoredMolecule, optional
+        Of a training that went on from another, for the next.
     """
 
     weights: Weights
     report: dict
     model: Model
+    factored: object = None
 
 
-def fit_gdml(train, validation, options=None):
+def fit_gdml(train, validation, options=None, earlier=None):
     """Return a GDML model of one molecule, trained on its forces (and energies).
 
     Hyperparameters that the options leave open are chosen on the validation set, which the linear system never sees.
@@ -47,6 +50,8 @@ def fit_gdml(train, validation, options=None):
     train, validation : openmm_kml.structures.MoleculeSet
         Frames of one molecule with forces; without energies the energy offset is zero.
     options : GDMLOptions, optional
+    earlier : openmm_kml.training.gdml_factored.FactoredMolecule, optional
+        Of a training on the first of these frames: its hyperparameters stay, and its factorization is extended.
 
     Returns
     -------
@@ -59,6 +64,8 @@ def fit_gdml(train, validation, options=None):
         finite.
     TrainingError
         If the direct solver needs more memory than there is, or the kernel matrix is not positive definite.
+    ExtensionError
+        If the frames or their symmetries do not go on from those of the earlier training.
     """
     options = options or GDMLOptions()
     started = time.perf_counter()
@@ -70,8 +77,11 @@ def fit_gdml(train, validation, options=None):
     with threadpool_limits(1):  # threads are our own: openmm_kml.training.threads
         permutations = _symmetries(train, options, notes)
         problem = Problem(train, permutations)
-        train_preset = train_published if options.preset == "sgdml" else train_default
-        outcome = train_preset(problem, validation, options, n_threads)
+        if earlier is not None:
+            outcome, earlier = _extended(earlier, problem, validation)
+        else:
+            train_preset = train_published if options.preset == "sgdml" else train_default
+            outcome = train_preset(problem, validation, options, n_threads)
     if train.energies is None:
         notes.append("no energies were given: trained on forces alone, the energy offset is 0")
     model = outcome.model
@@ -105,7 +115,7 @@ def fit_gdml(train, validation, options=None):
     }
     provenance = _provenance(train, validation, options, report)
     terms = (term, *_priors(train, validation, permutations, options))
-    return GDMLFit(Weights(train.numbers, terms, {}, provenance, uncertainty=uncertainty), report, model)
+    return GDMLFit(Weights(train.numbers, terms, {}, provenance, uncertainty=uncertainty), report, model, earlier)
 
 
 def check_data(train, validation):
@@ -138,6 +148,16 @@ def check_data(train, validation):
             f"the training set has atoms {train.numbers.tolist()} and the validation set {validation.numbers.tolist()};"
             " both must hold the same atoms in the same order"
         )
+
+
+def _extended(earlier, problem, validation):
+    """Return the outcome of a training that goes on from an earlier one, and its factor."""
+    earlier.check(problem.molecules, problem.permutations)
+    geometry = problem.geometry(earlier.hyperparameters)
+    factored = earlier.extended(problem, geometry)
+    model = factored.model(problem, geometry)
+    solver = {"name": "direct", "n_unknowns": len(factored.rows), "memory": factored.factor.nbytes}
+    return Outcome(model, model.errors(validation), solver, []), factored
 
 
 def _symmetries(train, options, notes):

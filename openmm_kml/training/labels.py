@@ -54,6 +54,8 @@ class KnownPart:
     reach : float, Å
         Within which an atom of a frame must have no neighbors, its images included, to count as isolated.
     options : FitOptions
+    earlier : openmm_kml.training.nbody.factored.Factored, optional
+        Of a training that this one goes on from: its energies and its estimate are taken.
 
     Attributes
     ----------
@@ -66,9 +68,13 @@ class KnownPart:
         A first estimate of the one-body energies that are not known; zero for those that are.
     """
 
-    def __init__(self, train, repulsion, reach, options):
-        self.elements = tuple(int(z) for z in train.elements)
+    def __init__(self, train, repulsion, reach, options, earlier=None):
+        self.elements = tuple(int(z) for z in (train if earlier is None else earlier).elements)
         self.repulsion, self.options = repulsion, options
+        if earlier is not None:
+            self.energies, self.atom_energies, self.center = earlier.energies, earlier.atom_energies, earlier.center
+            self.train_labels = self.labels(train)
+            return
         self.energies = options.energies and any(frame.energy is not None for frame in train)
         self.atom_energies = {} if options.atom_energies is None else dict(options.atom_energies)
         for z in self.atom_energies:

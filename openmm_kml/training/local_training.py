@@ -5,6 +5,7 @@ import time
 from openmm_kml.elements import symbol
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.labels import check_sets
+from openmm_kml.training.nbody.factored import Factored
 
 
 class Stopwatch:
@@ -40,25 +41,43 @@ class LocalTraining:
     validation : StructureSet or None
         Taken as None if it is empty.
     options : FitOptions
+    earlier : openmm_kml.training.nbody.factored.Factored, optional
+        Of a training on the first of these frames, whose rows are not made again.
 
     Attributes
     ----------
     elements : tuple of int
         Of the training frames.
+    fresh : StructureSet
+        Training frames whose rows are to be made.
     stopwatch : Stopwatch
 
     Raises
     ------
     DataError
         If a set does not have what the options ask for.
+    ExtensionError
+        If the frames do not go on from those of the earlier training.
     """
 
-    def __init__(self, train, validation, options):
+    def __init__(self, train, validation, options, earlier=None):
         self.train, self.options = train, options
         self.validation = validation if validation is not None and len(validation) else None
         self.stopwatch = Stopwatch()
         check_sets(train, self.validation, options)
         self.elements = tuple(int(z) for z in train.elements)
+        self.earlier, self.fresh = earlier, train
+        if earlier is not None:
+            earlier.check(train, self.validation, options)
+            self.fresh = train[earlier.n_frames :]
+
+    def shortest(self, found):
+        """Return the shortest distances of the pairs that grids and repulsion are made for, Å, given the `Survey`."""
+        return found.shortest if self.earlier is None else self.earlier.shortest
+
+    def factored(self, found, factor, n_rows, sparse_terms=()):
+        """Return what this training leaves for the next."""
+        return Factored.of(self.train, self.options, self.known, self.shortest(found), factor, n_rows, sparse_terms)
 
     def common_report(self, weights, posterior, found, choice, n_rows):
         """Return what the reports of all local models have, JSON-able; notes and times are left to the caller.

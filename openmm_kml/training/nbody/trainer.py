@@ -11,6 +11,7 @@ from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.design import design_rows
+from openmm_kml.training.nbody.factored import Factored
 from openmm_kml.training.nbody.left_out import ALL_BUT_ONE, FramesLeftOut
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
@@ -35,15 +36,18 @@ class NBodyFit:
     basis : SplineBasis
     posterior : Posterior
         Coefficients and their covariance.
+    factored : openmm_kml.training.nbody.factored.Factored
+        For a training that goes on from this one.
     """
 
     weights: Weights
     report: dict
     basis: SplineBasis
     posterior: Posterior
+    factored: Factored
 
 
-def fit_nbody(train, validation=None, options=None):
+def fit_nbody(train, validation=None, options=None, earlier=None):
     """Return a potential of two- and three-body functions, trained on energies, forces and virials.
 
     Parameters
@@ -52,6 +56,9 @@ def fit_nbody(train, validation=None, options=None):
     validation : openmm_kml.structures.StructureSet, optional
         Frames whose errors are reported, and on which hyperparameters are chosen if the options say so.
     options : NBodyOptions, optional
+    earlier : openmm_kml.training.nbody.factored.Factored, optional
+        Of a training on the first of these frames with the same options: only the rows of the others are made. Grids,
+        repulsion and the zero of energies stay.
 
     Returns
     -------
@@ -61,10 +68,12 @@ def fit_nbody(train, validation=None, options=None):
     ------
     DataError
         If the sets lack what is to be trained on, hold unknown elements or fused atoms, or do not support a cutoff.
+    ExtensionError
+        If the frames do not go on from those of the earlier training.
     """
     options = options or NBodyOptions()
     with threadpool_limits(int(options.n_threads)):
-        return _Training(train, validation, options).run()
+        return _Training(train, validation, options, earlier).run()
 
 
 class _Training(LocalTraining):
@@ -72,10 +81,13 @@ class _Training(LocalTraining):
         options, lap = self.options, self.stopwatch.lap
         found = survey(self.train, options)
         lap("distances")
-        self.basis = basis = SplineBasis.for_data(self.elements, found.shortest.min(), options)
+        shortest = self.shortest(found)
+        self.basis = basis = SplineBasis.for_data(self.elements, shortest.min(), options)
+        if self.earlier is not None:
+            self.earlier.check_distances(found.shortest, basis.grid2.start)
         self._check_memory()
-        repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
-        self.known = KnownPart(self.train, repulsion, basis.reach, options)
+        repulsion = local_repulsion(found.elements, shortest) if options.repulsion else None
+        self.known = KnownPart(self.fresh, repulsion, basis.reach, options, self.earlier)
         lap("repulsion")
         # Where the uncertainty has no validation frames, it is calibrated on training frames, one left out at a time.
         leave_out = bool(options.members) and self.validation is None
@@ -93,7 +105,7 @@ class _Training(LocalTraining):
         report = self.common_report(weights, posterior, found, choice, n_rows)
         report["hyperparameters"]["kernel"] = options.kernel
         report |= {
-            "triples_per_atom": n_triples / self.train.n_atoms,
+            "triples_per_atom": n_triples / max(1, self.fresh.n_atoms),
             "grids": _describe_grids(basis),
             "memory": memory(basis.n_columns),
             "uncertainty": described,
@@ -108,17 +120,19 @@ class _Training(LocalTraining):
         }
         lap("validation")
         report["seconds"] = self.stopwatch.report()
-        return NBodyFit(weights, report, basis, posterior)
+        return NBodyFit(weights, report, basis, posterior, self.factored(found, factor, n_rows))
 
     def _reduced(self, rows_of):
         """Return the triangular factor of all training rows, the rows it stands for, and the number of triples."""
         labels, known = self.known.train_labels, self.known.atom_energies
         reduced = reduce_set(
-            self.basis, self.train, labels, self.options, "design matrix", known=known, rows_of=rows_of
+            self.basis, self.fresh, labels, self.options, "design matrix", known=known, rows_of=rows_of
         )
-        if "all" not in reduced.factors:
+        rows = reduced.factors.get("all")
+        if self.earlier is not None:
+            return *self.earlier.stacked(rows), reduced.n_triples
+        if rows is None:
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
-        rows = reduced.factors["all"]
         return rows.factor(), rows.n_rows, reduced.n_triples
 
     def _check_memory(self):

@@ -11,6 +11,7 @@ from openmm_kml.errors import DataError
 from openmm_kml.training.labels import KnownPart
 from openmm_kml.training.local_training import LocalTraining
 from openmm_kml.training.nbody.basis import SplineBasis
+from openmm_kml.training.nbody.factored import Factored
 from openmm_kml.training.nbody.left_out import ALL_BUT_ONE, FramesLeftOut
 from openmm_kml.training.nbody.rows import KINDS
 from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
@@ -44,15 +45,18 @@ class SoapFit:
     basis : SoapBasis
     posterior : Posterior
         Of coefficients in the whitened basis.
+    factored : openmm_kml.training.nbody.factored.Factored
+        For a training that goes on from this one.
     """
 
     weights: Weights
     report: dict
     basis: SoapBasis
     posterior: Posterior
+    factored: Factored
 
 
-def fit_soap(train, validation=None, options=None):
+def fit_soap(train, validation=None, options=None, earlier=None):
     """Return a many-body potential: a sparse Gaussian process on SOAP, with two-body functions and repulsion.
 
     Parameters
@@ -61,6 +65,9 @@ def fit_soap(train, validation=None, options=None):
     validation : openmm_kml.structures.StructureSet, optional
         Frames whose errors are reported, and on which hyperparameters are chosen if the options say so.
     options : SoapOptions, optional
+    earlier : openmm_kml.training.nbody.factored.Factored, optional
+        Of a training on the first of these frames with the same options: only the rows of the others are made. Sparse
+        points, repulsion and the zero of energies stay.
 
     Returns
     -------
@@ -73,6 +80,8 @@ def fit_soap(train, validation=None, options=None):
         have fewer different environments than sparse points are wanted.
     TrainingError
         If the memory does not suffice; the message has the number.
+    ExtensionError
+        If the frames do not go on from those of the earlier training.
     """
     options = options or SoapOptions()
     with ExitStack() as stack:
@@ -82,35 +91,40 @@ def fit_soap(train, validation=None, options=None):
             from openmm_kml.training.soap.distributed import dask_client
 
             client = stack.enter_context(dask_client(options.dask, options.workers))
-        return _Training(train, validation, options, client).run()
+        return _Training(train, validation, options, client, earlier).run()
 
 
 class _Training(LocalTraining):
-    def __init__(self, train, validation, options, client):
-        super().__init__(train, validation, options)
+    def __init__(self, train, validation, options, client, earlier=None):
+        super().__init__(train, validation, options, earlier)
         self.client = client
 
     def run(self):
         options, lap = self.options, self.stopwatch.lap
         found = self._survey()
-        splines = SplineBasis.for_data(self.elements, found.shortest.min(), options.two_body)
+        shortest = self.shortest(found)
+        splines = SplineBasis.for_data(self.elements, shortest.min(), options.two_body)
         descriptors, loss = make_descriptors(self.train, options)
         counts = {z: sum(int((frame.numbers == z).sum()) for frame in self.train) for z in self.elements}
-        points = share_points(options.n_sparse, counts)
+        points = self._points(counts)
         needed = self._check_memory(splines, descriptors, counts, points)
         lap("distances")
-        terms = self._sparse_terms(descriptors, counts, points)
+        if self.earlier is None:
+            terms = self._sparse_terms(descriptors, counts, points)
+        else:
+            self.earlier.check_distances(found.shortest, splines.grid2.start)
+            terms = list(self.earlier.sparse_terms)
         lap("sparse points")
         self.basis = basis = SoapBasis(splines, options.pairs, terms, options.n_threads)
-        repulsion = local_repulsion(found.elements, found.shortest) if options.repulsion else None
-        self.known = KnownPart(self.train, repulsion, max(options.cutoff, splines.reach), options)
+        repulsion = local_repulsion(found.elements, shortest) if options.repulsion else None
+        self.known = KnownPart(self.fresh, repulsion, max(options.cutoff, splines.reach), options, self.earlier)
         lap("repulsion")
         # Where the uncertainty has no validation frames, it is calibrated on training frames, one left out at a time.
         leave_out = bool(options.members) and self.validation is None
         here = self.client is None
         self.frames = FramesLeftOut(self.train, SoapBasis.rows, basis.n_columns, here) if leave_out else None
         folds = self._folds()
-        if not any(folds):
+        if not any(folds) and self.earlier is None:
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
         lap("design")
         self.whitening = Whitening(basis, options.jitter)
@@ -118,6 +132,8 @@ class _Training(LocalTraining):
             {kind: (self.whitening.apply_to_rows(factor), count) for kind, (factor, count) in fold.items()}
             for fold in folds
         ]
+        if self.earlier is not None:
+            folds.insert(0, {"earlier": self.earlier.counted(basis.n_columns)})
         factor = triangular_factor(np.concatenate([factor for fold in folds for factor, _ in fold.values()]))
         n_rows = sum(count for fold in folds for _, count in fold.values())
         choice = self._choose(folds, factor, n_rows)
@@ -144,7 +160,14 @@ class _Training(LocalTraining):
         }
         lap("validation")
         report["seconds"] = self.stopwatch.report()
-        return SoapFit(weights, report, basis, posterior)
+        factored = self.factored(found, factor, n_rows, terms)
+        return SoapFit(weights, report, basis, posterior, factored)
+
+    def _points(self, counts):
+        """Return the number of sparse points of each element, a dict by atomic number."""
+        if self.earlier is None:
+            return share_points(self.options.n_sparse, counts)
+        return {z: term.n_sparse for z, term in zip(self.elements, self.earlier.sparse_terms, strict=True)}
 
     def _survey(self):
         """Return the `Survey` of distances, errors by the names that were used."""
@@ -167,6 +190,7 @@ class _Training(LocalTraining):
             {z: (min(counts[z], options.pool), size) for z, size in sizes.items()},
             {z: (points[z], size) for z, size in sizes.items()},
             options.folds if options.selection == "cross_validation" else 1,
+            bool(options.members) and self.validation is None and self.client is None,
         )
         return memory.check(stages, options.memory_limit)
 
@@ -190,7 +214,6 @@ class _Training(LocalTraining):
         pool, start = np.empty((min(count, options.pool), descriptor.dimension)), 0
         with progress_bar(len(pool), f"environments of {symbol(z)}", options.progress, " atoms") as bar:
             for frame, drawn in zip(self.train, places, strict=True):
-            bool(options.members) and self.validation is None and self.client is None,
                 if len(drawn):
                     pool[start : start + len(drawn)] = environments.descriptors(frame)[1][drawn]
                     start += len(drawn)
@@ -204,7 +227,7 @@ class _Training(LocalTraining):
 
     def _folds(self):
         """Return the factors of each part of the training frames, by kind; one part where none will be left out."""
-        train, labels, folds = self.train, self.known.train_labels, self._n_folds()
+        train, labels, folds = self.fresh, self.known.train_labels, self._n_folds()
         parts = [np.arange(len(train))[k::folds] for k in range(folds)]
         sets = [(train[places], [labels[k] for k in places]) for places in parts]
         return self._assemble(sets, "design matrix", folds > 1, self.frames)
@@ -213,7 +236,7 @@ class _Training(LocalTraining):
         """Return the parts for cross-validation, one without it."""
         options = self.options
         cross = options.selection == "cross_validation" and first_guess(options)[1] and len(self.train) > 1
-        return min(options.folds, len(self.train)) if cross else 1
+        return min(options.folds, len(self.train)) if cross and self.earlier is None else 1
 
     def _with_uncertainty(self, weights, posterior, chosen):
         """Return the model with its uncertainty, what the report says of it, and notes."""
