@@ -1,7 +1,7 @@
 """Learned curves as the pictures show them: truth, points, curve and band; and how far they are from the truth."""
 
 import numpy as np
-from style import new_figure, put_legend
+from style import new_figure, positive_int, put_legend
 
 BAND = 1.96  # standard deviations to each side: 95 % of a normal distribution
 
@@ -18,7 +18,7 @@ def share_in_band(errors, deviations):
 
 def add_draws_option(parser, purpose):
     """Let the command line say how many draws of the noise there are."""
-    parser.add_argument("--draws", type=int, default=200, help=f"of the noise, for {purpose} (default: 200)")
+    parser.add_argument("--draws", type=positive_int, default=200, help=f"of the noise, for {purpose} (default: 200)")
 
 
 def two_panels(xlabel, ylabel, titles, sharey=True):

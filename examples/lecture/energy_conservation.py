@@ -13,7 +13,7 @@ import numpy as np
 from ase import units
 from ase.data import atomic_masses
 from ethanol import ComponentModel, ethanol
-from style import BLUE, ORANGE, new_figure, options_parser, put_legend, save
+from style import BLUE, ORANGE, new_figure, options_parser, positive_float, positive_int, put_legend, save
 from tqdm import tqdm
 
 from openmm_kml.potential import KernelPotential
@@ -122,9 +122,9 @@ def _times(change):
 
 def main(arguments=None):
     parser = options_parser(__doc__)
-    parser.add_argument("--length", type=float, default=4.0, help="of the dynamics, ps (default: 4)")
-    parser.add_argument("--runs", type=int, default=4, help="of each model (default: 4)")
-    parser.add_argument("--loops", type=int, default=200, help="closed loops (default: 200)")
+    parser.add_argument("--length", type=positive_float, default=4.0, help="of the dynamics, ps (default: 4)")
+    parser.add_argument("--runs", type=positive_int, default=4, help="of each model (default: 4)")
+    parser.add_argument("--loops", type=positive_int, default=200, help="closed loops (default: 200)")
     options = parser.parse_args(arguments)
     result = compute(options.length, options.runs, options.loops)
     frames = dict(zip(NAMES, (FRAMES_COMPONENTS, FRAMES_GRADIENT), strict=True))

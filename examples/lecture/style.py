@@ -7,10 +7,23 @@ from pathlib import Path
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from PIL import Image
 
+from openmm_kml.cli.common import positive_float, positive_int
 from openmm_kml.files import write_atomically
 from openmm_kml.plots import BLUE, GRAY, GREEN, ORANGE, figure_bytes, new_figure
 
-__all__ = ["BLUE", "GRAY", "GREEN", "ORANGE", "new_figure", "options_parser", "plain_ticks", "put_legend", "save"]
+__all__ = [
+    "BLUE",
+    "GRAY",
+    "GREEN",
+    "ORANGE",
+    "new_figure",
+    "options_parser",
+    "plain_ticks",
+    "positive_float",
+    "positive_int",
+    "put_legend",
+    "save",
+]
 
 
 def options_parser(doc):

@@ -14,7 +14,7 @@ What a model does not know of symmetry it has to learn from more data. Length sc
 
 import numpy as np
 from ethanol import CartesianModel, aligned, ethanol, turned
-from style import BLUE, GRAY, GREEN, ORANGE, new_figure, options_parser, plain_ticks, save
+from style import BLUE, GRAY, GREEN, ORANGE, new_figure, options_parser, plain_ticks, positive_int, save
 from tqdm import tqdm
 
 from openmm_kml.structures import split
@@ -90,9 +90,11 @@ def picture(sizes, errors, zero):
 
 def main(arguments=None):
     parser = options_parser(__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help=f"training frames (default: {SIZES})")
+    parser.add_argument(
+        "--sizes", type=positive_int, nargs="+", default=SIZES, help=f"training frames (default: {SIZES})"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1), help="one curve for each (default: 0 1)")
-    parser.add_argument("--n-test", type=int, default=200, help="test frames (default: 200)")
+    parser.add_argument("--n-test", type=positive_int, default=200, help="test frames (default: 200)")
     options = parser.parse_args(arguments)
     sizes = sorted(options.sizes)
     errors, zero = compute(sizes, options.seeds, options.n_test)
@@ -102,9 +104,10 @@ def main(arguments=None):
         print(f"{name:28}" + "".join(f"{1e3 * error:8.1f}" for error in values.mean(axis=0)))
     print(f"{'zero forces':28}{1e3 * zero:8.1f}")
     few, many = (errors[name].mean(axis=0) for name in (NAMES[3], NAMES[2]))
-    middle = len(sizes) // 2 - 1
+    middle = max(len(sizes) // 2 - 1, 0)
     needed = points_for(sizes, many, few[middle])
-    print(f"the error of {sizes[middle]} frames with permutations takes {needed:.0f} without")
+    without = f"{needed:.0f}" if np.isfinite(needed) else f"more than {sizes[-1]}"
+    print(f"the error of {sizes[middle]} frames with permutations takes {without} without")
     save(picture(sizes, errors, zero), options.folder / "symmetry.png")
     return {"errors": errors, "zero": zero}
 

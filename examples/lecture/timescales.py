@@ -17,7 +17,19 @@ import openmm
 from ase.data import atomic_masses
 from ethanol import ethanol
 from openmm import unit
-from style import BLUE, GRAY, GREEN, ORANGE, new_figure, options_parser, plain_ticks, put_legend, save
+from style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    new_figure,
+    options_parser,
+    plain_ticks,
+    positive_float,
+    positive_int,
+    put_legend,
+    save,
+)
 from tqdm import tqdm
 
 from openmm_kml import KMLForce
@@ -205,11 +217,11 @@ def _days(days):
 
 def main(arguments=None):
     parser = options_parser(__doc__)
-    parser.add_argument("--n-train", type=int, default=200, help="training frames of the model (default: 200)")
+    parser.add_argument("--n-train", type=positive_int, default=200, help="training frames of the model (default: 200)")
     parser.add_argument(
-        "--copies", type=int, nargs="+", default=(1, 4, 16, 64), help="of the points (default: 1 4 16 64)"
+        "--copies", type=positive_int, nargs="+", default=(1, 4, 16, 64), help="of the points (default: 1 4 16 64)"
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement (default: 1)")
+    parser.add_argument("--seconds", type=positive_float, default=1.0, help="for each measurement (default: 1)")
     options = parser.parse_args(arguments)
     result = compute(options.n_train, options.copies, options.seconds)
     print(f"{'':46} step, fs   µs/step   µs/day   days/µs")
