@@ -13,7 +13,9 @@ from nbody_cases import random_model, small_basis, weights_of
 from synthetic import frames as molecule_frames
 
 from openmm_kml.cli import main
+from openmm_kml.descriptors.inverse_distances import descriptor, permuted_pairs
 from openmm_kml.errors import DataError, WeightFileError
+from openmm_kml.kernels.radial import KERNELS
 from openmm_kml.potential import KernelPotential
 from openmm_kml.selection import farthest_frames, most_uncertain_frames
 from openmm_kml.selection.covariances import MoleculeCovariance
@@ -22,7 +24,7 @@ from openmm_kml.selection.frames import NamedFrames
 from openmm_kml.selection.variance import pivoted_choice
 from openmm_kml.structures import Structure, StructureSet, read_structures
 from openmm_kml.structures.extended_xyz import write_frames
-from openmm_kml.weights import Baseline, to_bytes
+from openmm_kml.weights import Baseline, Weights, to_bytes
 
 ETHANOL = UNCERTAIN_MOLECULES["ethanol with its group and energies"]
 
@@ -256,7 +258,41 @@ def test_the_covariance_of_a_molecule_has_the_variances_of_its_frames(name):
     stds = [potential.evaluate_uncertainty(frame.positions).energy_std / len(frame) for frame in frames]
     assert np.sqrt(covariance.variances + covariance.floors) == pytest.approx(np.array(stds), rel=1e-6)
     full = np.array([covariance.column(k) for k in range(5)])
+    assert np.diag(full) == pytest.approx(covariance.variances, rel=1e-6)
     assert np.allclose(full, full.T, rtol=1e-9, atol=1e-12 * full.max())
+
+
+def test_the_covariance_of_a_molecule_is_the_prior_less_what_its_rows_explain():
+    """Each row by the engine, as a model of its own; the prior from its formula."""
+    term, scales = ETHANOL.terms[0], ETHANOL.uncertainty
+    positions = model_positions(ETHANOL, 3)
+    covariance = MoleculeCovariance(
+        KernelPotential.from_bytes(to_bytes(ETHANOL)),
+        NamedFrames([Structure(ETHANOL.species, r) for r in positions]),
+    )
+    explained = []
+    none = dict.fromkeys(("explained_descriptor_coefficients", "explained_energy_coefficients", "prior_variance"))
+    for u, beta in zip(term.explained_descriptor_coefficients, term.explained_energy_coefficients, strict=True):
+        row = replace(
+            term,
+            training_descriptors=term.training_descriptors[: len(u)],
+            descriptor_coefficients=u,
+            energy_coefficients=beta,
+            energy_offset=0.0,
+            **none,
+        )
+        one = KernelPotential.from_bytes(to_bytes(Weights(species=ETHANOL.species, terms=(row,))))
+        explained.append(one.evaluate_batch(positions).energy)
+    x = descriptor(positions, term.power, term.descriptor_weights)
+    kernel = KERNELS[term.kernel]
+    prior = np.zeros((3, 3))
+    for index in permuted_pairs(term.permutations):
+        radii = np.linalg.norm(x[:, None] - x[None, :, index], axis=-1)
+        prior += term.prior_variance * kernel.functions(kernel.scale(term.length_scale) * radii)[0]
+    expected = (scales.energy_scale / 9) ** 2 * (prior - np.transpose(explained) @ explained)
+    columns = np.array([covariance.column(k) for k in range(3)])
+    assert np.allclose(columns, expected, rtol=1e-9, atol=1e-12 * expected.max())
+    assert np.abs(expected[0, 1]) > 1e-3 * expected[0, 0]
 
 
 def test_a_model_without_uncertainty_is_refused():
