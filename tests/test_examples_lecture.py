@@ -97,6 +97,16 @@ def test_the_reference_forces_are_derivatives():
     assert argon.lennard_jones(argon.CUTOFF) == pytest.approx((0, 0), abs=1e-15)
 
 
+def test_walls_hold_a_molecule_together(tmp_path):
+    _, result = run("walls_prior", tmp_path)
+    for name in ("the kernel alone", "with repulsion"):
+        assert result[name]["apart"] < 1  # eV; a bond costs some 4
+        assert result[name]["longest"] > 10
+    walls = result["with repulsion and walls"]
+    assert walls["apart"] > 100
+    assert walls["longest"] < 2
+
+
 def test_the_repulsion_prior_brings_atoms_back(tmp_path):
     _, result = run("repulsion_prior", tmp_path)
     plain, prior = result["no prior"], result["repulsion prior"]

@@ -15,6 +15,7 @@ SCRIPTS = (
     "kernel_regression",
     "missing_repulsion",
     "repulsion_prior",
+    "walls_prior",
     "symmetry",
     "energy_conservation",
     "timescales",
