@@ -1,61 +1,43 @@
-"""The guard of the uncertainty: what it stops before the model is wrong, what it stops for nothing, and who survives.
+"""The guard of the uncertainty: what it stops before the model is wrong, and what it stops for nothing.
 
-    python benchmarks/guard.py [--runs 6] [--survival 300] [--output FILE]
+    python benchmarks/guard.py [--cases ethanol silicon] [--runs 6] [--output FILE]
 
 Two systems whose truth is cheap: ethanol under a classical force field (OPLS), learned by a `gdml` model, and silicon
 by Stillinger and Weber, learned by two- and three-body functions. Runs under the *model* are driven out of its data by
-a ramp of the temperature, by compression, and by pulling a bond; every 20 steps the uncertainty and the true error (the
+a ramp of the temperature, by compression, and by pulling a bond; at every look the uncertainty and the true error (the
 largest error of the force on an atom) are noted, and from the two series, for several thresholds, which came first.
-Undriven runs at temperatures of the data count the false alarms. Last, runs of ethanol under a model of DFT, with and
-without the repulsion and the guard.
+Undriven runs at temperatures of the data count the false alarms. The uncertainty is measured in three ways on the same
+looks: by energies (of a molecule that of the energy by the number of atoms, of a solid the largest of an atom), by the
+gradient of the energy's (the largest of an atom), and by forces (the largest of an atom).
+
+Whether runs come back, and how long they last: `guard_return.py`, `guard_survival.py`.
 """
 
 import argparse
-import json
-import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import openmm
-from openmm import unit
+from guard_common import dynamics, gdml_fit, positions_of, sample, write_results
+from guard_solids import silicon, squeeze
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from delta_case import classical
-from local_models import diamond
-from stillinger_weber import spline_model
-from trained import DATA, OPTIONS, SYMMETRIES
-
-from openmm_kml.bonds import bonds_from_positions, covalent_sums
-from openmm_kml.doubt import AUTO_FACTOR, doubt_of, usual_doubt
 from openmm_kml.errors import EvaluationError
-from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.baseline import evaluate_baseline
 from openmm_kml.interfaces.openmm import KMLForce
 from openmm_kml.potential import KernelPotential
-from openmm_kml.structures import MoleculeSet, Structure, StructureSet, read_molecules, split
-from openmm_kml.training import GDMLOptions, fit_gdml
-from openmm_kml.training.nbody import NBodyOptions, fit_nbody
+from openmm_kml.structures import MoleculeSet, read_molecules, split
 from openmm_kml.weights import to_bytes
 
-LOOK = 20  # steps
+from delta_case import classical  # isort: skip  (guard_common puts its folder on the path)
+from trained import DATA  # isort: skip
+
+LOOK = 40  # steps
 BOUNDS = (1.0, 3.0)  # eV/Å: the largest force error of an atom up to which a model is taken to be right
-FACTORS = (1.5, 2.0, 3.0, 4.0)  # thresholds, in units of the largest value on frames held out
+FACTORS = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # thresholds, in units of the largest value on frames held out
 DRIVES = ("heating", "compression", "bond stretch")
 HOTTER, SMALLER, LONGER = 10.0, 0.75, 1.6  # temperature by a factor, the cell's edges by a factor, a bond by so many Å
-MASSES = {1: 1.008, 6: 12.011, 8: 15.999, 14: 28.085}
-FUSED = 0.4  # of the sum of covalent radii
-APART = 12.0  # Å, of two atoms
-ENDS = ("whole", "other bonds", "apart", "fused", "not finite")
-COLLAPSES = (  # bond, its factor, temperature
-    ("C–C at 0.75", (0, 1, 0.75), 300.0),
-    ("C–H at 0.6", (0, 6, 0.6), 300.0),
-    ("O–H at 0.6", (2, 3, 0.6), 300.0),
-    ("1000 K", (0, 1, 1.0), 1000.0),
-    ("1500 K", (0, 1, 1.0), 1500.0),
-)
+MEASURES = ("energy", "gradient", "force")
 
 
 @dataclass
@@ -68,40 +50,24 @@ class Case:
     cell: np.ndarray | None
     truth: object  # positions, cell -> forces, eV/Å
     model: KernelPotential
-    usual: float  # largest uncertainty of the frames held out, eV
+    usual: dict  # largest uncertainty of the frames held out, by measure
     bond: tuple
     time_step: float  # fs
     temperature: float  # of the data, K
 
 
-def dynamics(force, numbers, start, cell, temperature, time_step, seed, extra=()):
-    """Return a Context of Langevin dynamics on the Reference platform, with velocities."""
-    system = openmm.System()
-    for z in numbers:
-        system.addParticle(MASSES[int(z)])
-    if cell is not None:
-        system.setDefaultPeriodicBoxVectors(*(cell * 0.1))
-    for one in (force, *extra):
-        system.addForce(one)
-    integrator = openmm.LangevinMiddleIntegrator(temperature, 5.0, time_step * 1e-3)
-    integrator.setRandomNumberSeed(seed)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(start * 0.1)
-    context.setVelocitiesToTemperature(temperature, seed)
-    return context
+def measure(model, positions, numbers=None, cell=None):
+    """Return the uncertainty of a frame by measure; eV and eV/Å."""
+    found = model.evaluate_uncertainty(positions, numbers, cell, gradient=True, forces=True)
+    energy = found.energy_std / len(positions) if found.atomic_std is None else found.atomic_std.max()
+    largest = (np.linalg.norm(vectors, axis=1).max() for vectors in (found.gradient, found.force_std))
+    return dict(zip(MEASURES, (energy, *largest), strict=True))
 
 
-def positions_of(context):
-    return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-
-
-def sample(context, n, every):
-    """Return n frames of a run, shape (n, n_atoms, 3), Å."""
-    frames = []
-    for _ in range(n):
-        context.getIntegrator().step(every)
-        frames.append(positions_of(context))
-    return np.array(frames)
+def usual(model, frames):
+    """Return the largest uncertainty of frames, by measure."""
+    values = [measure(model, *frame) for frame in frames]
+    return {name: float(max(value[name] for value in values)) for name in MEASURES}
 
 
 def ethanol_case(options):
@@ -109,51 +75,33 @@ def ethanol_case(options):
     data = read_molecules(DATA)
     field, numbers = classical(), np.array(data.numbers)
     start = data.positions[np.argmin(data.energies)]
-    integrator = openmm.LangevinMiddleIntegrator(500, 5.0, 0.0005)
-    integrator.setRandomNumberSeed(7)
-    context = openmm.Context(field, integrator, openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(start * 0.1)
-    context.setVelocitiesToTemperature(500, 7)
+    parts = [openmm.XmlSerializer.clone(field.getForce(k)) for k in range(field.getNumForces())]
+    context = dynamics(parts, numbers, start, None, 500.0, 0.5, 7)
     frames = sample(context, options.frames + 80, 400)
     energies, forces = evaluate_baseline(field, frames)
     everything = MoleculeSet(numbers, frames, energies, forces, "OPLS")
     train, validation, test = split(everything, options.frames, 40, 40, seed=0)
-    fit = fit_gdml(train, validation, GDMLOptions(**OPTIONS, symmetries=SYMMETRIES, n_threads=1, progress=False))
+    fit = gdml_fit(train, validation)
     model = KernelPotential.from_bytes(to_bytes(fit.weights))
-    usual = usual_doubt(model, ((r, None, None) for r in test.positions))["uncertainty"]
-    print(f"ethanol: {fit.report['validation_errors']}\n  usual uncertainty {usual}", flush=True)
+    found = usual(model, [(r,) for r in test.positions[:20]])
+    print(f"ethanol: {fit.report['validation_errors']}\n  usual uncertainty {found}", flush=True)
 
     def truth(positions, _):
         return evaluate_baseline(field, positions[None])[1][0]
 
-    return Case("ethanol", numbers, start, None, truth, model, usual["largest"], (1, 2), 0.5, 500.0)
+    return Case("ethanol", numbers, start, None, truth, model, found, (1, 2), 0.5, 500.0)
 
 
 def silicon_case(options):
     """Return 64 atoms of silicon by Stillinger and Weber, and a model of some frames at 300 and 600 K."""
-    reference = KernelPotential.from_bytes(to_bytes(spline_model()))
-    start, cell = diamond(5.43, 2)
-    numbers, frames = np.full(len(start), 14), []
-    for temperature, edge in ((300.0, 1.0), (600.0, 1.0), (600.0, 0.99), (600.0, 1.01)):
-        force = KMLForce(reference, numbers=numbers.tolist(), periodic=True)
-        box = edge * cell
-        context = dynamics(force, numbers, edge * start, box, temperature, 2.0, 3)
-        for positions in sample(context, 12, 100):
-            e, f, v = reference.evaluate(positions, numbers, box)
-            frames.append(Structure(numbers, positions, box, True, e, f, v))
-    order = np.random.default_rng(0).permutation(len(frames))
-    data = StructureSet([frames[k] for k in order], "Stillinger-Weber")
-    fit = fit_nbody(data[:28], data[28:38], NBodyOptions(cutoff3=3.75, progress=False))
-    model = KernelPotential.from_bytes(to_bytes(fit.weights))
-    usual = usual_doubt(model, ((f.positions, f.numbers, f.cell) for f in data[38:]))["uncertainty"]
-    print(f"silicon: {fit.report['validation_errors']}\n  usual uncertainty {usual}", flush=True)
+    solid = silicon()
+    model = solid.models["repulsion"]
+    found = usual(model, [(f.positions, f.numbers, f.cell) for f in solid.held_out])
 
     def truth(positions, box):
-        return reference.evaluate(positions, numbers, box).forces
+        return solid.truth(positions, box)[1]
 
-    distances = np.linalg.norm(start - start[0], axis=1)
-    neighbor = int(np.argmin(np.where(distances > 0, distances, np.inf)))
-    return Case("silicon", numbers, start, cell, truth, model, usual["largest"], (0, neighbor), 1.0, 600.0)
+    return Case("silicon", solid.numbers, solid.start, solid.cell, truth, model, found, solid.bond, 1.0, 600.0)
 
 
 def extra_forces(case, drive):
@@ -188,44 +136,35 @@ def push(case, context, drive, part):
     elif case.cell is None:
         context.setParameter("push", 2e5 * part)
     else:
-        old = context.getState(positions=True, velocities=True)
-        box = case.cell * (1 + (SMALLER - 1) * part)
-        ratio = box[0, 0] * 0.1 / old.getPeriodicBoxVectors(asNumpy=True)._value[0, 0]
-        context.setPeriodicBoxVectors(*(box * 0.1))
-        context.setPositions(old.getPositions(asNumpy=True) * ratio)
+        squeeze(context, case.cell * (1 + (SMALLER - 1) * part))
 
 
 def follow(case, drive, seed, steps, temperature=None):
-    """Return uncertainties (eV) and true errors (eV/Å) at the looks of a run; it ends where all is lost."""
-    periodic = {} if case.cell is None else {"numbers": case.numbers.tolist(), "periodic": True}
-    context = dynamics(
-        KMLForce(case.model, **periodic),
-        case.numbers,
-        case.start,
-        case.cell,
-        temperature or case.temperature,
-        case.time_step,
-        seed,
-        extra_forces(case, drive),
-    )
-    doubts, errors = [], []
+    """Return uncertainties by measure and true errors (eV/Å) at the looks of a run; it ends where all is lost."""
+    solid = case.cell is not None
+    periodic = {"numbers": case.numbers.tolist(), "periodic": True} if solid else {}
+    forces = (KMLForce(case.model, **periodic), *extra_forces(case, drive))
+    temperature = temperature or case.temperature
+    context = dynamics(forces, case.numbers, case.start, case.cell, temperature, case.time_step, seed)
+    doubts, errors = {name: [] for name in MEASURES}, []
     for look in range(1, steps // LOOK + 1):
         if drive is not None:
             push(case, context, drive, look * LOOK / steps)
         try:
             context.getIntegrator().step(LOOK)
-            state = context.getState(positions=True)
-            positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-            box = None if case.cell is None else state.getPeriodicBoxVectors(asNumpy=True)._value * 10
-            doubt = doubt_of(case.model, positions, None if box is None else case.numbers, box).value
-            model = case.model.evaluate(positions, None if box is None else case.numbers, box).forces
+            positions = positions_of(context)
+            box = context.getState().getPeriodicBoxVectors(asNumpy=True)._value * 10 if solid else None
+            structure = (positions, case.numbers, box) if solid else (positions,)
+            doubt, model = measure(case.model, *structure), case.model.evaluate(*structure).forces
         except (openmm.OpenMMException, EvaluationError):
             break
-        doubts.append(doubt)
         errors.append(float(np.linalg.norm(model - case.truth(positions, box), axis=1).max()))
-        if errors[-1] > 10 * max(BOUNDS):
+        for name in MEASURES:
+            doubts[name].append(doubt[name] / case.usual[name])
+        certain = min(doubts[name][-1] for name in MEASURES)
+        if errors[-1] > 10 * max(BOUNDS) or (errors[-1] > max(BOUNDS) and certain > max(FACTORS)):
             break
-    return np.array(doubts), np.array(errors)
+    return {name: np.array(values) for name, values in doubts.items()}, np.array(errors)
 
 
 def first(mask):
@@ -233,7 +172,7 @@ def first(mask):
     return int(np.argmax(mask)) if mask.any() else np.inf
 
 
-def judge(case, series, factor, bound):
+def judge(case, series, name, factor, bound):
     """Return how many runs were stopped in time, late or never, how many stayed right, and what was seen of the late.
 
     `lag_fs` is the median time from the error above the bound to the alarm, `error` the median error at the alarm.
@@ -241,7 +180,7 @@ def judge(case, series, factor, bound):
     counts = {"in time": 0, "late": 0, "never": 0, "stayed right": 0}
     lags, at_alarm = [], []
     for doubts, errors in series:
-        alarm, wrong = first(doubts > factor * case.usual), first(errors > bound)
+        alarm, wrong = first(doubts[name] > factor), first(errors > bound)
         if not np.isinf(alarm):
             at_alarm.append(errors[alarm])
         if np.isinf(wrong):
@@ -259,137 +198,53 @@ def judge(case, series, factor, bound):
 
 
 def guard_table(case, options):
-    """Return and print what the guard does for each drive and threshold."""
+    """Return and print what the guard does, by measure, for each drive and threshold."""
     steps = round(1000 * options.length / case.time_step)
-    result = {"case": case.name, "usual_eV": case.usual, "drives": {}}
+    result = {"case": case.name, "usual": case.usual, "drives": {}}
     for drive in DRIVES:
         series = [follow(case, drive, seed, steps) for seed in range(1, options.runs + 1)]
-        judged = {f"{factor} {bound}": judge(case, series, factor, bound) for factor in FACTORS for bound in BOUNDS}
+        judged = {
+            f"{name} {factor} {bound}": judge(case, series, name, factor, bound)
+            for name in MEASURES
+            for factor in FACTORS
+            for bound in BOUNDS
+        }
         result["drives"][drive] = judged
-        print(
-            f"{case.name}, {drive}:", *(f"  {name}: {counts}" for name, counts in judged.items()), sep="\n", flush=True
-        )
+        rows = (f"  {name}: {counts}" for name, counts in judged.items())
+        print(f"{case.name}, {drive}:", *rows, sep="\n", flush=True)
     calm = [
         follow(case, None, 100 + seed, steps, temperature)
         for seed in range(options.calm)
         for temperature in (300.0, case.temperature)
     ]
-    right = [(doubts, errors) for doubts, errors in calm if not (errors > BOUNDS[0]).any()]
+    right = [doubts for doubts, errors in calm if not (errors > BOUNDS[0]).any()]
     result["calm"] = {
         "runs": len(calm),
         "stayed right": len(right),
         "false alarms": {
-            str(factor): sum(bool((d > factor * case.usual).any()) for d, _ in right) for factor in FACTORS
+            f"{name} {factor}": sum(bool((doubts[name] > factor).any()) for doubts in right)
+            for name in MEASURES
+            for factor in FACTORS
         },
-        "largest doubts": [round(float(doubts.max() / case.usual), 2) for doubts, _ in calm],
+        "largest doubts": {name: [round(float(d[name].max()), 2) for d, _ in calm] for name in MEASURES},
         "largest errors": [round(float(errors.max()), 2) for _, errors in calm],
     }
     print(f"{case.name}, undriven: {result['calm']}", flush=True)
     return result
 
 
-class Ethanol:
-    """Models of ethanol by DFT at 500 K with and without repulsion, and how runs under them end."""
-
-    def __init__(self, n_frames):
-        train, validation, test = split(read_molecules(DATA), n_frames, 30, 40, seed=0)
-        fit = fit_gdml(train, validation, GDMLOptions(**OPTIONS, symmetries=SYMMETRIES, n_threads=1, progress=False))
-        self.whole = KernelPotential.from_bytes(to_bytes(fit.weights))
-        usual = usual_doubt(self.whole, ((r, None, None) for r in test.positions))["uncertainty"]["largest"]
-        self.threshold = AUTO_FACTOR * usual
-        none = dict.fromkeys(("explained_descriptor_coefficients", "explained_energy_coefficients", "prior_variance"))
-        kernel, repulsion = replace(fit.weights.terms[0], **none), fit.weights.terms[1]
-        terms = {"without": (kernel,), "with": (kernel, repulsion)}
-        self.models = {
-            name: KernelPotential.from_bytes(to_bytes(replace(fit.weights, uncertainty=None, terms=some)))
-            for name, some in terms.items()
-        }
-        self.numbers, self.start = np.array(train.numbers), train.positions[np.argmin(train.energies)]
-        self.pairs = np.triu_indices(len(self.start), 1)
-        self.sums = covalent_sums(self.numbers)[self.pairs]
-        self.bonds = bonds_from_positions(self.numbers, self.start)
-        print(f"ethanol by DFT, {n_frames} frames: {fit.report['validation_errors']}", flush=True)
-
-    def ends(self, start, temperature, time_step, steps, seed, every, watch):
-        """Return how a run with and one without repulsion end, and, if watched, where the guard would stop them."""
-        found = {}
-        for name, model in self.models.items():
-            context = dynamics(KMLForce(model), self.numbers, start, None, temperature, time_step, seed)
-            found[name] = self._end(context, steps, every, watch)
-        return found
-
-    def _end(self, context, steps, every, watch):
-        alarm = None
-        for step in range(every, steps + 1, every):
-            try:
-                context.getIntegrator().step(every)
-            except openmm.OpenMMException:
-                return {"end": "not finite", "step": step, "alarm": alarm}
-            r = positions_of(context)
-            distances = np.linalg.norm(r[self.pairs[0]] - r[self.pairs[1]], axis=1)
-            if watch and alarm is None and doubt_of(self.whole, r).value > self.threshold:
-                alarm = step
-            if (distances < FUSED * self.sums).any():
-                return {"end": "fused", "step": step, "alarm": alarm}
-            apart = distances.max() > APART
-            if apart and watch:
-                break
-        if apart:
-            return {"end": "apart", "step": step, "alarm": alarm}
-        kept = bonds_from_positions(self.numbers, r) == self.bonds
-        return {"end": "whole" if kept else "other bonds", "step": steps, "alarm": alarm}
-
-
-def collapse(options):
-    """Return and print how runs end that start with a compressed bond, or are far hotter than the data."""
-    ethanol, result = Ethanol(options.few), {}
-    for name, (i, j, factor), temperature in COLLAPSES:
-        start = ethanol.start.copy()
-        start[j] = start[i] + factor * (start[j] - start[i])
-        ends = [
-            ethanol.ends(start, temperature, 0.25, 10000, seed, 20, watch=False) for seed in range(1, options.runs + 1)
-        ]
-        result[name] = {
-            prior: {what: sum(end[prior]["end"] == what for end in ends) for what in ENDS} for prior in ethanol.models
-        }
-        print(f"{name}: {result[name]}", flush=True)
-    return {"frames": options.few, "runs": options.runs, "ends": result}
-
-
-def survival(options):
-    """Return and print how long runs last, with and without the repulsion and the guard."""
-    ethanol = Ethanol(options.many)
-    steps, runs = round(1000 * options.survival / 0.5), []
-    for seed in range(1, options.survivors + 1):
-        runs.append(ethanol.ends(ethanol.start, options.hot, 0.5, steps, seed, 100, watch=True))
-        print(f"  seed {seed}: {runs[-1]}", flush=True)
-    return {"frames": options.many, "temperature": options.hot, "ps": options.survival, "runs": runs}
-
-
-OTHERS = {"collapse": collapse, "survival": survival}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="*", default=["ethanol", "silicon", *OTHERS])
+    makers = {"ethanol": ethanol_case, "silicon": silicon_case}
+    parser.add_argument("--cases", nargs="*", choices=list(makers), default=list(makers))
     parser.add_argument("--frames", type=int, default=150, help="training frames of ethanol")
     parser.add_argument("--runs", type=int, default=6, help="of each drive")
     parser.add_argument("--calm", type=int, default=5, help="undriven runs at each of two temperatures")
     parser.add_argument("--length", type=float, default=4.0, help="ps of one run")
-    parser.add_argument("--survival", type=float, default=300.0, help="ps")
-    parser.add_argument("--survivors", type=int, default=4, help="runs with and without the prior")
-    parser.add_argument("--few", type=int, default=60, help="training frames of the collapse")
-    parser.add_argument("--many", type=int, default=200, help="training frames of the survival")
-    parser.add_argument("--hot", type=float, default=800.0, help="K, of the survival; the data are at 500 K")
     parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
-    makers = {"ethanol": ethanol_case, "silicon": silicon_case}
-    results, began = {}, time.perf_counter()
-    for name in options.cases:
-        results[name] = OTHERS[name](options) if name in OTHERS else guard_table(makers[name](options), options)
-        print(f"({time.perf_counter() - began:.0f} s)", flush=True)
-        if options.output:
-            write_atomically(options.output, json.dumps(results, indent=1).encode())
+    cases = {name: lambda options, name=name: guard_table(makers[name](options), options) for name in options.cases}
+    write_results(cases, options)
 
 
 if __name__ == "__main__":
