@@ -185,7 +185,10 @@ cdef class Engine(Handle):
         raise_failure(self.potential, failure, False)
         if forces and local:
             scale, floor = self.potential.local.members.force_scale, self.potential.local.members.force_floor
-            results["force_std"] = scale * np.sqrt(results["force_std"] + floor**2)
+            results["force_std"] = scale * np.sqrt(results["force_std"] + floor * floor)
+        if not all(np.isfinite(value).all() for value in results.values()):
+            raise EvaluationError("the energy or a standard deviation is not finite: the structure is far outside "
+                                  "the training data, or a number of the file is too large")
         return {name: value if value.ndim else float(value) for name, value in results.items()}
 
     def evaluate_batch(self, positions, int n_threads=1):

@@ -161,6 +161,17 @@ def test_failures_are_those_of_the_energy():
         engine_of(MOLECULES["water, exchange"]).evaluate_uncertainty(np.zeros((3, 3)))
 
 
+@pytest.mark.parametrize("floor", ["energy_floor", "atom_floor", "force_floor"])
+def test_a_standard_deviation_that_overflows_is_a_failure(floor):
+    weights = LOCAL["pairs and triples of silica"]
+    weights = replace(weights, uncertainty=replace(weights.uncertainty, **{floor: 1e200}))
+    positions, cell, pbc = STRUCTURES["distorted crystal"]
+    with pytest.raises(EvaluationError, match="is not finite: the structure is far outside"):
+        Engine(to_bytes(weights)).evaluate_uncertainty(
+            positions, numbers_for(weights, len(positions)), cell, pbc, forces=True
+        )
+
+
 def test_models_without_uncertainty_say_so():
     weights = replace(MOLECULES["water, exchange"], uncertainty=None, terms=models.MODELS["water-exchange"].terms)
     sentence = "this model has no uncertainty: train it again, or evaluate its energy alone"

@@ -12,7 +12,7 @@ from test_weight_reader_cpp import accepts, damaged
 
 from openmm_kml import weights as wf
 from openmm_kml._engine import Engine
-from openmm_kml.errors import WeightFileError
+from openmm_kml.errors import EvaluationError, WeightFileError
 from openmm_kml.potential import KernelPotential
 
 READERS = {"python": wf.from_bytes, "c++": Engine}
@@ -55,15 +55,36 @@ def test_malformed_file_is_refused_naming_the_field(name, reader):
 
 
 @pytest.mark.parametrize("good", [GOOD_LOCAL, GOOD_MOLECULE], ids=["local", "molecule"])
-def test_readers_agree_on_damaged_files(good):
+def test_readers_agree_on_damaged_files_and_no_result_is_infinite(good):
     rng = np.random.default_rng(9)
-    verdicts = []
-    for _ in range(700):
+    accepted = refused = 0
+    for _ in range(1000):
         data = damaged(good, rng)
         verdict = accepts(Engine, data)
         assert accepts(wf.from_bytes, data) == verdict, data
-        verdicts.append(verdict)
-    assert 0 < sum(verdicts) < len(verdicts)
+        if verdict:
+            accepted += 1
+            refused += not _evaluates(KernelPotential(data))
+    assert 0 < accepted < 1000
+    assert 0 < refused < accepted
+
+
+def _evaluates(potential):
+    """Return whether a potential gives standard deviations, which are then finite; False for an EvaluationError."""
+    if potential.species is None:
+        positions = np.array([[0, 0, 0], [1.7, 0.2, -0.1], [0.3, 2.1, 0.4], [1.9, 1.8, 1.2]])
+        arguments = (positions, np.resize(potential.elements, 4))
+    else:
+        arguments = (models.model_positions(models.MODELS["ethanol-matern52"])[0],)
+    if not potential.has_uncertainty:
+        return True
+    try:
+        found = potential.evaluate_uncertainty(*arguments, gradient=True, forces=True)
+    except EvaluationError:
+        return False
+    for value in found:
+        assert value is None or np.isfinite(value).all(), found
+    return True
 
 
 def test_members_need_the_shape_of_the_coefficients():

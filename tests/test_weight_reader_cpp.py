@@ -1,5 +1,8 @@
 """The C++ reader and the Python reader are two programs: they must accept the same files."""
 
+import re
+import struct
+
 import numpy as np
 import pytest
 from models import MODELS, random_weights
@@ -21,7 +24,14 @@ WORDS = (
     b"NaN",
     b'"F64"',
     b"1.5",
+    b"1e308",
+    b"-1e-9",
+    b"5e-324",
 )
+NUMBERS = (0.0, -1.0, 1e308, -1e160, 5e-324, np.inf, np.nan)
+# What uncertainty is made of: searched for, since it is a small part of a header.
+FIELDS = b"members|_scale|_floor|_tail|prior_variance|deviations|explained|shape"
+NUMBER = rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 
 
 def accepts(reader, data):
@@ -34,25 +44,27 @@ def accepts(reader, data):
 
 
 def damaged(data, rng):
-    """Return the bytes with one small change: a bit, a cut, or a word in place of a number of the header."""
-    data = bytearray(data)
+    """Return the bytes with one small change: a bit, a cut, a number of a tensor, or a word for one in the header."""
     size = int.from_bytes(data[:8], "little")
-    kind = rng.integers(4)
+    kind = rng.integers(6)
     if kind == 0:
-        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
-    elif kind == 1:
-        data[8 + rng.integers(size)] ^= 1 << rng.integers(7)
-    elif kind == 2:
-        del data[rng.integers(len(data)) :]
-    else:
-        digits = [k for k in range(8, 8 + size) if 48 <= data[k] <= 57 and not 48 <= data[k - 1] <= 57]
-        start = end = rng.choice(digits)
-        while 48 <= data[end] <= 57:
-            end += 1
-        word = WORDS[rng.integers(len(WORDS))]
-        data[start:end] = word
-        data[:8] = (size + len(word) - int(end - start)).to_bytes(8, "little")
-    return bytes(data)
+        return _flipped(data, rng.integers(len(data)), 1 << rng.integers(8))
+    if kind == 1:
+        return _flipped(data, 8 + rng.integers(size), 1 << rng.integers(7))
+    if kind == 2:
+        return data[: rng.integers(len(data))]
+    if kind == 3:
+        at = 8 + size + 8 * rng.integers((len(data) - 8 - size) // 8)
+        return data[:at] + struct.pack("<d", NUMBERS[rng.integers(len(NUMBERS))]) + data[at + 8 :]
+    header = data[8 : 8 + size]
+    numbers = list(re.finditer(b"()(%s)" % NUMBER if kind == 4 else b"(%s)[^0-9]*?(%s)" % (FIELDS, NUMBER), header))
+    start, end = numbers[rng.integers(len(numbers))].span(2)
+    header = header[:start] + WORDS[rng.integers(len(WORDS))] + header[end:]
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+def _flipped(data, at, bits):
+    return data[:at] + bytes([data[at] ^ int(bits)]) + data[at + 1 :]
 
 
 @pytest.mark.parametrize("name", MODELS)

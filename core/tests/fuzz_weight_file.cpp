@@ -1,9 +1,12 @@
 // Damaged and hostile weight files: the reader refuses or accepts, and never reads out of bounds.
 // Worth running with -DKML_SANITIZE=ON. With KML_LIBFUZZER defined, the same target for libFuzzer.
+#include "local_driver.h"
 #include "sample.h"
 
 #include "kml/potential.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 using namespace kml_tests;
@@ -28,25 +31,22 @@ static void evaluate_local(const kml_potential& potential) {
         numbers[i] = potential.local.elements[i % potential.local.elements.size()];
     const kml::Structure structure = {4, positions, numbers, nullptr, nullptr};
     kml::LocalEvaluation evaluation;
-    if (evaluation.begin(potential.local, structure).reason != kml::Failure::none)
+    double energy, energy_std, forces[12], virial[9], atomic_std[4];
+    const auto done = [&] { return evaluate(evaluation, potential.local, forces).reason == kml::Failure::none; };
+    const bool members = potential.has_uncertainty();
+    if (begin(evaluation, potential.local, structure, members).reason != kml::Failure::none || !done())
         return;
-    const long n = evaluation.n_chunks();
-    for (long c = 0; c < n; ++c)
-        if (!evaluation.search(c))
-            return;
-    if (evaluation.finish_search().reason != kml::Failure::none)
-        return;
-    for (long c = 0; c < n; ++c)
-        evaluation.place(c);
-    for (long c = 0; c < n; ++c)
-        evaluation.link(c);
-    if (evaluation.prepare(potential.local, structure, 1).reason != kml::Failure::none ||
-        evaluation.environments(potential.local, 0, 0, evaluation.n_parts()).reason != kml::Failure::none)
-        return;
-    double energy, forces[12], virial[9];
-    evaluation.forces(0, evaluation.n_parts(), forces);
     evaluation.finish(&energy, virial, nullptr);
     kml::check_results(1, 4, &energy, forces, virial);
+    if (!members)
+        return;
+    evaluation.finish_members(potential.local, &energy_std, atomic_std);
+    if (evaluation.begin_gradient(potential.local).reason != kml::Failure::none || !done())
+        return;
+    evaluation.finish(&energy, virial, nullptr);
+    kml::check_results(1, 4, &energy_std, forces, virial);
+    if (evaluation.begin_member(potential.local, 0).reason == kml::Failure::none)
+        done();
 }
 
 /** Read the bytes; open and evaluate what is a weight file. Returns whether it is. */
@@ -84,6 +84,9 @@ static bool feed(const unsigned char* data, size_t size) {
         term.finish(1, r.data(), own, shared, &energy, f.data(), v.data());
     }
     kml::check_results(1, int(n), &energy, f.data(), v.data());
+    std::vector<double> force_std(3 * n);
+    if (potential->has_uncertainty())
+        kml::molecule_std(*potential, workspace, r.data(), &energy, f.data(), v.data(), force_std.data());
     kml::close_potential(potential);
     return true;
 }
@@ -120,6 +123,17 @@ static const char* const words[] = {"0",
                                     "]",
                                     "5e-324"};
 
+// What uncertainty is made of: searched for, since it is a small part of a header.
+static const char* const fields[] = {"uncertainty", "members",        "_scale",     "_floor",
+                                     "explained",   "prior_variance", "deviations", "\"shape\""};
+
+/** Return where the next name of some field begins in the header, or `at` if none follows. */
+static size_t next_field(Random& random, const Bytes& bytes, size_t at, size_t end) {
+    const char* name = fields[random.below(sizeof fields / sizeof *fields)];
+    const auto found = std::search(bytes.begin() + long(at), bytes.begin() + long(end), name, name + std::strlen(name));
+    return size_t(found - bytes.begin()) < end ? size_t(found - bytes.begin()) : at;
+}
+
 /** Replace a run of digits, or a random piece, of the header by a word. */
 static void change_header(Random& random, Bytes& bytes) {
     uint64_t length;
@@ -127,6 +141,8 @@ static void change_header(Random& random, Bytes& bytes) {
     if (length == 0 || length > bytes.size() - 8)
         return;
     size_t at = 8 + random.below(size_t(length)), n = random.below(4);
+    if (random.below(2))
+        at = next_field(random, bytes, at, size_t(8 + length));
     if (random.below(2)) { // from here to the next number
         while (at < 8 + length && (bytes[at] < '0' || bytes[at] > '9'))
             ++at;
@@ -143,11 +159,22 @@ static void change_header(Random& random, Bytes& bytes) {
     }
 }
 
+/** Overwrite a number of a tensor. */
+static void change_number(Random& random, Bytes& bytes) {
+    const double numbers[] = {0, -1, 1e308, -1e160, 5e-324, HUGE_VAL, std::nan("")};
+    uint64_t length;
+    std::memcpy(&length, bytes.data(), 8);
+    if (length > bytes.size() - 8 || bytes.size() - 8 - length < 8)
+        return;
+    const size_t begin = size_t(8 + length), count = (bytes.size() - begin) / 8;
+    std::memcpy(bytes.data() + begin + 8 * random.below(count), &numbers[random.below(7)], 8);
+}
+
 static void mutate(Random& random, Bytes& bytes) {
     if (bytes.size() < 16)
         return;
     const size_t at = random.below(bytes.size());
-    switch (random.below(8)) {
+    switch (random.below(10)) {
     case 0:
         bytes[at] ^= (unsigned char)(1u << random.below(8));
         break;
@@ -163,6 +190,10 @@ static void mutate(Random& random, Bytes& bytes) {
     case 4:
         bytes[random.below(8)] = (unsigned char)random.bits(); // the header's length
         break;
+    case 5:
+    case 6:
+        change_number(random, bytes);
+        break;
     default:
         change_header(random, bytes);
     }
@@ -170,9 +201,14 @@ static void mutate(Random& random, Bytes& bytes) {
 
 int main(int argc, char** argv) {
     const long rounds = argc > 1 ? std::atol(argv[1]) : 20000;
-    const Bytes seeds[] = {sample().bytes(), sample(2, 1, false, "squared_exponential", 2.0).bytes(),
-                           sample(6, 17, true, "matern92", 0.3).bytes(), soap_sample().bytes(),
-                           soap_sample(true, false, 2.5).bytes()};
+    const Bytes seeds[] = {sample().bytes(),
+                           sample(2, 1, false, "squared_exponential", 2.0).bytes(),
+                           sample(6, 17, true, "matern92", 0.3).bytes(),
+                           soap_sample().bytes(),
+                           soap_sample(true, false, 2.5).bytes(),
+                           uncertain_molecule().bytes(),
+                           uncertain_molecule(3, 3, 2, false, "matern72").bytes(),
+                           uncertain_local().bytes()};
     Random random(2024);
     long opened = 0;
     for (const Bytes& seed : seeds)

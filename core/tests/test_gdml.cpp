@@ -1,16 +1,13 @@
 // Every instruction set against the formulas of docs/theory.md, written as scalar loops in long double.
 #include "check.h"
+#include "gdml_direct.h"
 #include "kml/gdml.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <string>
 
 using namespace kml;
-using kml_tests::Random;
-
-typedef long double Exact;
+using namespace kml_tests;
 
 struct Model {
     int n;
@@ -47,74 +44,6 @@ static Model random_model(int n, size_t n_train, size_t n_permutations, RadialKe
     return m;
 }
 
-static Exact radial(RadialKernel kernel, Exact a, int derivative) {
-    const Exact e = std::exp(kernel == RadialKernel::squared_exponential ? -a * a / 2 : -a);
-    const Exact g[5] = {e, (1 + a) * e, (3 + 3 * a + a * a) * e, (15 + 15 * a + 6 * a * a + a * a * a) * e,
-                        (105 + 105 * a + 45 * a * a + 10 * a * a * a + a * a * a * a) * e};
-    switch (kernel) {
-    case RadialKernel::matern52:
-        return g[2 - derivative] / 3;
-    case RadialKernel::matern72:
-        return g[3 - derivative] / 15;
-    case RadialKernel::matern92:
-        return g[4 - derivative] / 105;
-    default:
-        return e;
-    }
-}
-
-/** E and the forces by the definition: over training points, permutations, descriptor entries. */
-static Exact direct(const Model& m, const double* r, std::vector<Exact>& forces) {
-    const GDMLTerm& t = m.term;
-    const size_t D = t.n_entries;
-    const Exact nu2[] = {5, 7, 9, 1};
-    const Exact s = std::sqrt(nu2[int(t.kernel)]) / Exact(t.length_scale);
-    std::vector<Exact> q(D), gradient(D, 0), u(D), x(D);
-    size_t d = 0;
-    for (int i = 1; i < m.n; ++i)
-        for (int j = 0; j < i; ++j, ++d) {
-            Exact r2 = 0;
-            for (int k = 0; k < 3; ++k)
-                r2 += (Exact(r[3 * i + k]) - r[3 * j + k]) * (Exact(r[3 * i + k]) - r[3 * j + k]);
-            q[d] = t.descriptor_weights[d] * std::pow(r2, -Exact(t.power) / 2);
-        }
-    Exact energy = t.energy_offset;
-    for (size_t p = 0; p < t.n_permutations; ++p)
-        for (size_t k = 0; k < t.n_train; ++k) {
-            const int32_t* perm = t.permutations.data() + p * size_t(m.n);
-            Exact a2 = 0, h = 0;
-            d = 0;
-            for (int i = 1; i < m.n; ++i)
-                for (int j = 0; j < i; ++j, ++d) {
-                    const int b = std::max(perm[i], perm[j]), c = std::min(perm[i], perm[j]);
-                    const size_t from = k * D + size_t(b * (b - 1) / 2 + c);
-                    x[d] = t.training_descriptors[from], u[d] = t.descriptor_coefficients[from];
-                    a2 += s * s * (q[d] - x[d]) * (q[d] - x[d]);
-                    h += s * s * (q[d] - x[d]) * u[d];
-                }
-            const Exact a = std::sqrt(a2);
-            const Exact f0 = radial(t.kernel, a, 0), f1 = radial(t.kernel, a, 1), f2 = radial(t.kernel, a, 2);
-            const Exact beta = t.energy_coefficients.empty() ? 0.0 : t.energy_coefficients[k];
-            energy += f1 * h + beta * f0;
-            for (d = 0; d < D; ++d)
-                gradient[d] += f1 * s * s * u[d] - (f2 * h + beta * f1) * s * s * (q[d] - x[d]);
-        }
-    forces.assign(size_t(3 * m.n), 0);
-    d = 0;
-    for (int i = 1; i < m.n; ++i)
-        for (int j = 0; j < i; ++j, ++d) {
-            Exact r2 = 0;
-            for (int k = 0; k < 3; ++k)
-                r2 += (Exact(r[3 * i + k]) - r[3 * j + k]) * (Exact(r[3 * i + k]) - r[3 * j + k]);
-            for (int k = 0; k < 3; ++k) {
-                const Exact f = gradient[d] * t.power * q[d] / r2 * (Exact(r[3 * i + k]) - r[3 * j + k]);
-                forces[size_t(3 * i + k)] += f;
-                forces[size_t(3 * j + k)] -= f;
-            }
-        }
-    return energy;
-}
-
 static void check(const char* name, const Model& m, long geometries, const char* label) {
     const GDML gdml(m.term, m.n, instruction_set(name));
     Random random(5);
@@ -134,7 +63,7 @@ static void check(const char* name, const Model& m, long geometries, const char*
     gdml.finish(geometries, r.data(), own.data(), shared.data(), e.data(), f.data(), v.data());
     for (long g = 0; g < geometries; ++g) {
         std::vector<Exact> exact;
-        const Exact energy = direct(m, r.data() + g * 3 * m.n, exact);
+        const Exact energy = direct(m.term, m.n, r.data() + g * 3 * m.n, exact);
         // Rounding grows with the number of terms; their size is some 1, times N P.
         const Exact tolerance = 2e-14L * Exact(m.term.n_train * m.term.n_permutations);
         CHECK(std::fabs(e[size_t(g)] - energy) < tolerance, "%s %s: energy %.17g, expected %.17Lg", name, label,

@@ -1,36 +1,9 @@
 // The reader: what it reads, and that every rule of docs/weight_file_format.md refuses with a message that names it.
-#include "sample.h"
+#include "refusal.h"
 
-#include "kml/potential.h"
-
-#include <functional>
 #include <limits>
 
 using namespace kml_tests;
-
-static std::string refusal(const Bytes& bytes) {
-    char error[512] = "";
-    kml_potential* potential = kml::open_potential(bytes.data(), bytes.size(), nullptr, error, sizeof error);
-    kml::close_potential(potential);
-    return potential ? "" : error;
-}
-
-static void refuse(const char* expected, const Bytes& bytes) {
-    const std::string message = refusal(bytes);
-    CHECK(message.find(expected) != std::string::npos, "expected '%s', got '%s'", expected, message.c_str());
-}
-
-/** Change a good sample, and expect a message. */
-static void refuse(const char* expected, const std::function<void(Sample&)>& change) {
-    Sample s = sample();
-    change(s);
-    refuse(expected, s.bytes());
-}
-
-template <class T>
-static void put(Sample& s, const std::string& name, size_t index, T value) {
-    std::memcpy(s.data.data() + s.at(name) + index * sizeof(T), &value, sizeof(T));
-}
 
 static void good_files() {
     for (bool energies : {false, true}) {
@@ -139,14 +112,10 @@ static void bad_documents() {
     refuse("energy_offset", [](Sample& s) { s.document["terms"][0]["energy_offset"] = nullptr; });
 }
 
-/** Change a good sample of a `soap` term, and expect a message. */
-static void refuse_soap(const char* expected, const std::function<void(Sample&)>& change) {
-    Sample s = soap_sample();
-    change(s);
-    refuse(expected, s.bytes());
-}
-
 static void soap_files() {
+    const auto refuse_soap = [](const std::string& expected, const std::function<void(Sample&)>& change) {
+        refuse(expected, soap_sample(), change);
+    };
     for (bool diagonal : {false, true}) {
         const Bytes bytes = soap_sample(diagonal, !diagonal, 2.5).bytes();
         const kml::WeightFile file = kml::read_weight_file(bytes.data(), bytes.size());
