@@ -260,6 +260,9 @@ def test_the_digest_of_a_calculator_depends_on_class_and_parameters():
     ]
     assert len(set(digests)) == len(digests)
     assert CalculatorBaseline(lennard_jones(rc=np.float64(3.5))).digest == digests[0]
+    silent = lennard_jones()
+    silent.parameters["verbosity"] = 0
+    assert CalculatorBaseline(silent).digest == digests[0]
 
 
 # --- the ways of forgetting

@@ -15,6 +15,9 @@ from openmm_kml.interfaces.calculators import CalculationError, evaluate_calcula
 from openmm_kml.potential import Evaluation, KernelPotential
 from openmm_kml.weights import baseline_of
 
+# Parameters of calculators that say where and how much they write, and nothing of the energy.
+_NOT_THE_ENERGY = {"verbosity", "txt", "label", "directory", "command", "profile", "cache_api"}
+
 
 def check_same_digest(recorded, digest, what):
     """Raise WeightFileError unless a baseline has the digest that a weight file records.
@@ -119,8 +122,8 @@ class CalculatorBaseline:
     Attributes
     ----------
     digest : str
-        Of its class and of its ``parameters``, of all parts if it is a sum of calculators. What it reads from elsewhere
-        and the program behind it are not in there.
+        Of its class and of those of its ``parameters`` that the energy may depend on, of all parts if it is a sum of
+        calculators. What it reads from elsewhere and the program behind it are not in there.
     """
 
     what = "calculator"
@@ -170,7 +173,9 @@ def _identity(calculator):
     """Return class and parameters of a calculator as text, of all parts if it is a sum of calculators."""
     mixer = getattr(calculator, "mixer", None)
     parts = [_identity(part) for part in getattr(mixer, "calcs", ())]
-    own = [dict(getattr(calculator, "parameters", None) or {}), list(getattr(mixer, "weights", ()))]
+    parameters = dict(getattr(calculator, "parameters", None) or {})
+    parameters = {name: value for name, value in parameters.items() if name not in _NOT_THE_ENERGY}
+    own = [parameters, list(getattr(mixer, "weights", ()))]
     return json.dumps([_class(calculator), _plain(own), parts])
 
 

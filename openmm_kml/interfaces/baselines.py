@@ -17,9 +17,6 @@ from openmm_kml.potential import Evaluation, KernelPotential
 from openmm_kml.structures import MoleculeSet, StructureSet
 from openmm_kml.weights import Baseline
 
-# Baselines with a name of their own: a callable that returns an object which `resolve_baseline` takes.
-_BY_NAME = {}
-
 
 def resolve_baseline(what):
     """Return the baseline that a word, a path or an object stands for.
@@ -233,8 +230,6 @@ class SumPotential(KernelPotential):
 
 
 def _named(name):
-    if name in _BY_NAME:
-        return resolve_baseline(_BY_NAME[name]())
     path = Path(name)
     if path.suffix == ".safetensors" or (path.is_file() and _looks_like_weights(path)):
         return ModelBaseline.load(path)
