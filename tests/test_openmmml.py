@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import openmm
@@ -19,15 +20,17 @@ from ethanol_case import (
     reordered,
     topology_of,
 )
+from local_models import random_spline2
 from openmm import unit
 from openmm_helpers import KJ_PER_MOL, context_for, energy_and_forces, route
 from trained import ethanol_minimum
 
 from openmm_kml.errors import DataError, WeightFileError
 from openmm_kml.interfaces.baseline_forces import check_placeable
+from openmm_kml.interfaces.baselines import SumPotential, record, resolve_baseline
 from openmm_kml.interfaces.checks import kml_forces
 from openmm_kml.potential import KernelPotential
-from openmm_kml.weights import save
+from openmm_kml.weights import Weights, save, to_bytes
 
 openmmml = pytest.importorskip("openmmml", reason="openmm-ml is not installed (pip install openmmml)")
 
@@ -276,6 +279,25 @@ def test_a_mixed_system_adds_the_baseline_back(difference):
     assert energy(mixed, moved) == pytest.approx(without + extra, abs=5e-3)
     assert energy(both, moved, lambda_interpolate=1.0) == pytest.approx(without + extra, abs=0.01)
     assert energy(both, moved, lambda_interpolate=0.0) == pytest.approx(without, abs=0.01)
+
+
+def test_a_model_of_any_structure_is_a_baseline_of_molecules(tmp_path):
+    """Each molecule has it for itself, without periodic images, as in the training."""
+    elements = tuple(int(z) for z in np.unique(NUMBERS))
+    pairs = Weights(elements=elements, terms=(random_spline2(len(elements), np.random.default_rng(4), cutoff=6.0),))
+    baseline = resolve_baseline(KernelPotential.from_bytes(to_bytes(pairs)))
+    save(replace(ethanol_weights(), baseline=record(baseline)), tmp_path / "delta.safetensors")
+    potential = openmmml.MLPotential("kml", model=tmp_path / "delta.safetensors", baseline=baseline.potential)
+    positions = np.concatenate([ethanol_minimum(), ethanol_minimum() + 3.0])
+    topology = topology_of((NUMBERS, BONDS), (NUMBERS, BONDS))
+    topology.setPeriodicBoxVectors(1.2 * np.eye(3))
+    found, forces = energy_and_forces(
+        context_for(potential.createSystem(topology, positions=positions / 10), positions)
+    )
+    total = SumPotential.load(tmp_path / "delta.safetensors", baseline)
+    expected = [total.evaluate(molecule) for molecule in np.split(positions, 2)]
+    assert found == pytest.approx(sum(e.energy for e in expected), abs=EXACT)
+    np.testing.assert_allclose(forces, np.concatenate([e.forces for e in expected]), atol=1e-8)
 
 
 def test_a_difference_without_its_baseline_is_refused(difference, model):

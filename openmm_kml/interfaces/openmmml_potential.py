@@ -9,10 +9,11 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("openmm_kml.interfaces.openmmml_potential needs openmm-ml: pip install openmmml") from error
 
-from openmm import System
-
-from openmm_kml.interfaces.baseline import check_baseline, check_digest, load_baseline
+from openmm_kml.errors import DataError
+from openmm_kml.interfaces.baseline import check_baseline
 from openmm_kml.interfaces.baseline_forces import check_placeable, forces_on
+from openmm_kml.interfaces.baseline_kinds import CalculatorBaseline, ModelBaseline, check_same_digest
+from openmm_kml.interfaces.baselines import resolve_baseline
 from openmm_kml.interfaces.checks import constraints_without_bonds
 from openmm_kml.interfaces.matching import find_molecules
 from openmm_kml.interfaces.openmm import KMLForce, as_difference
@@ -34,7 +35,7 @@ class KMLPotentialImpl(MLPotentialImpl):
         True: the chosen atoms are the model's in its order, copy after copy; nothing is matched but the elements.
     nThreads : int, optional
         Threads of one evaluation.
-    baseline : path or openmm.System, optional
+    baseline : path, KernelPotential or openmm.System, optional
         For a model that is the difference to a baseline: that baseline, which is added for every molecule.
 
     Raises
@@ -119,7 +120,15 @@ class KMLPotentialImpl(MLPotentialImpl):
         """Return the forces of one molecule."""
         added = self._baseline is not None
         model = KMLForce(self.potential, particles, topology=topology, n_threads=n_threads, baseline_added=added)
-        return [model, *forces_on(self._baseline, particles)] if added else [model]
+        return [model, *self._baseline_forces(particles, topology, n_threads)] if added else [model]
+
+    def _baseline_forces(self, particles, topology, n_threads):
+        """Return the forces of the baseline of one molecule, or of all atoms of a model of any structure."""
+        if not isinstance(self._baseline, ModelBaseline):
+            return forces_on(self._baseline.system, particles)
+        species, potential = self.potential.species, self._baseline.potential
+        atoms = {"topology": topology} if species is None else {"numbers": species, "periodic": False}
+        return [KMLForce(potential, particles, n_threads=n_threads, **atoms)]
 
     def _options(self, args):
         return {name: args.get(name, default) for name, default in self._defaults.items()}
@@ -140,12 +149,13 @@ class KMLPotentialImpl(MLPotentialImpl):
 
 
 def _checked_baseline(potential, baseline):
-    if isinstance(baseline, System):
-        check_baseline(baseline, potential.species)
-    else:
-        baseline = load_baseline(baseline, potential.species)
-    check_digest(potential.baseline, baseline)
-    check_placeable(baseline)
+    baseline = resolve_baseline(baseline)
+    check_same_digest(potential.baseline, baseline.digest, baseline.what)
+    if isinstance(baseline, CalculatorBaseline):
+        raise DataError(f"OpenMM does not run the ASE calculator {baseline.name}: run the dynamics in ASE")
+    if not isinstance(baseline, ModelBaseline):
+        check_baseline(baseline.system, potential.species)
+        check_placeable(baseline.system)
     return baseline
 
 
