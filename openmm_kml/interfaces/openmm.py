@@ -5,11 +5,18 @@ Importing this module loads the plugin into OpenMM, so that ``openmm.XmlSerializ
 """
 
 import ctypes
-import operator
 from dataclasses import replace
 
-from openmm_kml.errors import WeightFileError
 from openmm_kml.interfaces._openmm_library import device_warnings, load_library, openmm
+from openmm_kml.interfaces.openmm_arguments import (
+    as_difference,
+    as_indices,
+    as_potential,
+    check_baseline,
+    check_elements,
+    is_periodic,
+    numbers_for,
+)
 from openmm_kml.potential import KernelPotential
 
 __all__ = ["KMLForce", "device_warnings", "load_plugin"]
@@ -96,19 +103,20 @@ class KMLForce(openmm.Force):
         baseline_added=False,
     ):
         if baseline_system is None and not baseline_added:
-            potential = _as_potential(potential_or_path)
+            potential = as_potential(potential_or_path)
         else:
             potential = as_difference(potential_or_path)
         if potential.species is None:
-            numbers = _numbers_for(potential, topology, numbers, particles)
-            periodic = _is_periodic(topology, periodic)
+            numbers = numbers_for(potential, topology, numbers, particles)
+            periodic = is_periodic(topology, periodic)
         elif numbers is not None:
             potential.check_numbers(numbers)
             numbers = None  # the model has its own
         if topology is not None and potential.species is not None:
-            _check_elements(potential, topology, particles)
+            check_elements(potential, topology, particles)
         if baseline_system is not None:
-            _check_baseline(potential, baseline_system, particles, numbers, periodic, scale_parameter)
+            models = _forces_of(baseline_system, potential.baseline.digest)
+            check_baseline(potential, baseline_system, models, particles, numbers, periodic, scale_parameter)
         data = potential.to_bytes()
         load_library().put_force_aside(data, len(data))
         # The pointer comes back as one of OpenMM's own proxies, ownership included.
@@ -148,7 +156,7 @@ class KMLForce(openmm.Force):
         ``OpenMMException`` if the output is "uncertainty" and the new model has none.
         """
         present = self.getPotential().baseline
-        potential = _as_potential(potential_or_path) if present is None else as_difference(potential_or_path)
+        potential = as_potential(potential_or_path) if present is None else as_difference(potential_or_path)
         if present is not None and potential.baseline.digest != present.digest:
             replace(potential.baseline, added=False).check_added()
         data = potential.to_bytes()
@@ -161,7 +169,7 @@ class KMLForce(openmm.Force):
 
     def setParticles(self, particles):
         """Set the particle indices; an empty sequence means all particles."""
-        indices = _as_indices(particles)
+        indices = as_indices(particles)
         if indices and max(indices) > _LARGEST_INDEX:
             raise openmm.OpenMMException(f"KMLForce: particle {max(indices)} does not exist")
         load_library().set_particles(self._pointer(), (ctypes.c_int * len(indices))(*indices), len(indices))
@@ -173,7 +181,7 @@ class KMLForce(openmm.Force):
 
     def setNumbers(self, numbers):
         """Set the atomic number of each particle, for a model of any structure."""
-        values = [min(number, _LARGEST_INDEX) for number in _as_indices(numbers, "numbers")]
+        values = [min(number, _LARGEST_INDEX) for number in as_indices(numbers, "numbers")]
         load_library().set_numbers(self._pointer(), (ctypes.c_int * len(values))(*values), len(values))
 
     def getScaleParameter(self):
@@ -265,116 +273,10 @@ class KMLForce(openmm.Force):
         return int(self.this)
 
 
-def _as_potential(potential_or_path):
-    if not isinstance(potential_or_path, KernelPotential):
-        return KernelPotential.load(potential_or_path)
-    if potential_or_path.baseline is not None:
-        # Loaded as the difference that it is: that says nothing about the System this Force goes into.
-        replace(potential_or_path.baseline, added=False).check_added()
-    return potential_or_path
-
-
-def as_difference(potential_or_path):
-    """Return the `KernelPotential` of a Δ-model, for a caller who adds its baseline."""
-    if not isinstance(potential_or_path, KernelPotential):
-        return KernelPotential.load(potential_or_path, delta=True)
-    return KernelPotential.from_bytes(potential_or_path.to_bytes(), delta=True)
-
-
-def _check_baseline(potential, system, particles, numbers, periodic, scale_parameter):
-    """Raise WeightFileError unless a System holds the baseline of a model that is to act on these particles."""
-    from openmm_kml.interfaces.baseline import check_digest
+def _forces_of(system, digest):
+    """Return the KMLForces of a System whose weight file has this digest."""
     from openmm_kml.interfaces.baseline_kinds import file_digest
 
     is_model = load_library().is_kml_force
-    models = [KMLForce.cast(force) for force in system.getForces() if is_model(int(force.this))]
-    models = [force for force in models if file_digest(force._model()) == potential.baseline.digest]
-    if not models:
-        n_atoms = system.getNumParticles() if potential.species is None else len(potential.species)
-        if particles is not None and _as_indices(particles) not in ([], list(range(n_atoms))):
-            raise ValueError("with baseline_system the particles are in the order of the baseline: leave particles out")
-        check_digest(potential.baseline, system)
-        return
-    name = potential.baseline.name
-    if len(models) > 1:
-        raise WeightFileError(f"the System holds the baseline {name!r} {len(models)} times; it belongs there once")
-    there = models[0]
-    mine = _atoms_of(particles, potential.species if numbers is None else numbers, system)
-    numbers_there = there.getNumbers() or there.getPotential().species
-    for what, same in {
-        "particles": mine == _atoms_of(there.getParticles(), numbers_there, system),
-        "periodicity": periodic is None or not there.getNumbers() or there.usesPeriodicBoundaryConditions() == periodic,
-        "scale parameter": there.getScaleParameter() == (scale_parameter or ""),
-        "output": there.getOutput() == "energy",
-    }.items():
-        if not same:
-            raise WeightFileError(
-                f"the KMLForce of the baseline {name!r} in the System has another {what} than that of the model would "
-                "have; make both alike"
-            )
-
-
-def _atoms_of(particles, numbers, system):
-    """Return particle -> atomic number of a Force; None or no particles stands for all of the System."""
-    indices = _as_indices(particles) if particles is not None and len(particles) else range(system.getNumParticles())
-    return dict(zip(indices, map(int, numbers), strict=False))
-
-
-def _as_indices(particles, name="particles"):
-    try:
-        return [operator.index(particle) for particle in particles]
-    except TypeError:
-        raise TypeError(f"{name} is a sequence of integers; {particles!r} was given") from None
-
-
-def _numbers_for(potential, topology, numbers, particles):
-    """Return the atomic numbers of the particles of a model of any structure, or raise ValueError."""
-    if numbers is None:
-        if topology is None:
-            raise ValueError("this model needs the elements of the particles: pass topology=... or numbers=[...]")
-        atoms = list(topology.atoms())
-        indices = range(len(atoms)) if particles is None or len(particles) == 0 else _as_indices(particles)
-        for index in indices:
-            if not 0 <= index < len(atoms):
-                raise ValueError(f"particle {index} does not exist; the topology has {len(atoms)} atoms")
-            if atoms[index].element is None:
-                raise ValueError(f"atom {index} of the topology has no element: pass numbers=[...]")
-        numbers = [atoms[index].element.atomic_number for index in indices]
-    numbers = _as_indices(numbers, "numbers")
-    if particles is not None and len(particles) > 0 and len(particles) != len(numbers):
-        raise ValueError(f"{len(numbers)} atomic numbers are given for {len(particles)} particles")
-    potential.check_numbers(numbers)
-    return numbers
-
-
-def _is_periodic(topology, periodic):
-    if periodic is not None:
-        return bool(periodic)
-    if topology is None:
-        raise ValueError("is the box periodic? Pass periodic=True or periodic=False, or the topology")
-    return topology.getPeriodicBoxVectors() is not None
-
-
-def _check_elements(potential, topology, particles):
-    from openmm.app import Element
-
-    if potential.species is None:
-        return
-    atoms = list(topology.atoms())
-    indices = range(len(atoms)) if particles is None or len(particles) == 0 else _as_indices(particles)
-    if len(indices) != len(potential.species):
-        raise ValueError(
-            f"the model describes {len(potential.species)} atoms, "
-            f"{'the topology has' if particles is None else 'particles names'} {len(indices)}: "
-            "pass particles=[...] with the model's atoms in its order"
-        )
-    for k, (index, number) in enumerate(zip(indices, potential.species, strict=True)):
-        if not 0 <= index < len(atoms):
-            raise ValueError(f"particle {index} does not exist; the topology has {len(atoms)} atoms")
-        element, expected = atoms[index].element, Element.getByAtomicNumber(int(number))
-        if element is None or element.atomic_number != expected.atomic_number:
-            found = "no element" if element is None else element.symbol
-            raise ValueError(
-                f"atom {index} of the topology is {found}, atom {k} of the model is {expected.symbol}: "
-                "list the particles in the model's order of atoms"
-            )
+    forces = [KMLForce.cast(force) for force in system.getForces() if is_model(int(force.this))]
+    return [force for force in forces if file_digest(force._model()) == digest]

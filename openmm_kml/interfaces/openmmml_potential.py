@@ -16,7 +16,8 @@ from openmm_kml.interfaces.baseline_kinds import CalculatorBaseline, ModelBaseli
 from openmm_kml.interfaces.baselines import resolve_baseline
 from openmm_kml.interfaces.checks import constraints_without_bonds
 from openmm_kml.interfaces.matching import find_molecules
-from openmm_kml.interfaces.openmm import KMLForce, as_difference
+from openmm_kml.interfaces.openmm import KMLForce
+from openmm_kml.interfaces.openmm_arguments import as_difference
 from openmm_kml.potential import KernelPotential
 
 MECHANICAL = "mechanical"
