@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -263,6 +264,15 @@ def updating(tmp_path_factory):
     directory = tmp_path_factory.mktemp("updating") / "run"
     quiet(directory, settings=replace(SETTINGS, growth=10.0, budget=10), start=[water()])
     return directory
+
+
+def test_updates_and_refits_are_told_with_their_times(tmp_path):
+    said = []
+    settings = replace(SETTINGS, growth=10.0, budget=8)
+    learn(tmp_path / "run", GDML, settings, MorseMolecule(), [water()], say=said.append, progress=False)
+    assert any(re.fullmatch(r"  updated in [\d.e-]+ s", text) for text in said)
+    assert re.search(r"of \d+ models, \d updated in [\d.]+ s and 1 refitted in [\d.]+ s", "\n".join(said))
+    assert not any("seconds" in event for event in read_log(tmp_path / "run"))
 
 
 def test_later_rounds_update_the_factorization(updating):

@@ -1,5 +1,6 @@
 """Exploring in LAMMPS: runs that halt where the model is unsure, the frames of their dumps, and what is missing."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,18 @@ def test_a_campaign_learns_copper_at_two_temperatures(finished):
             assert walk.looks
         for pick in known["picks"]:
             assert pick["uncertainty"] > known["threshold"]
+
+
+@needs_lammps
+def test_a_campaign_goes_on_and_makes_half_a_run_anew(finished, tmp_path):
+    directory, _ = finished
+    shutil.copytree(directory, tmp_path / "run")
+    half = tmp_path / "run" / f"round-{len(read_state(directory)['rounds']) + 1:03d}" / "run-01"
+    half.mkdir()
+    (half / "frames.dump").write_text("ITEM: TIMESTEP\n")
+    summary = quiet(tmp_path / "run", COPPER, replace(SETTINGS, budget=9), EMT(), None)
+    assert summary.calls == 9
+    assert (half / "frames.dump").read_text().count("ITEM: TIMESTEP") > 1
 
 
 @pytest.fixture
@@ -142,7 +155,10 @@ def test_a_molecule_learns(tmp_path):
     assert "kml/global" in (tmp_path / "run" / "round-001" / "run-01" / "deck").read_text()
     walk = Walk.from_bytes((tmp_path / "run" / "round-001" / "walk-01.json").read_bytes())
     potential = KernelPotential.load(tmp_path / "run" / "round-001" / "model.safetensors")
-    assert walk.looks[-1][1] == pytest.approx(potential.evaluate(walk.frame.positions).energy, abs=1e-8)
+    step, energy, _ = walk.looks[-1]
+    assert step == walk.step
+    assert walk.reason in (FINISHED, UNCERTAIN)
+    assert energy == pytest.approx(potential.evaluate(walk.end.positions).energy, abs=1e-8)
 
 
 def test_without_lammps_one_sentence_says_what_to_install(tmp_path, monkeypatch):

@@ -9,12 +9,12 @@ from openmm_kml.active_learning.frames import LabeledFrames
 from openmm_kml.active_learning.journal import write_state
 from openmm_kml.active_learning.reference import LabelError, label
 from openmm_kml.active_learning.rounds import Round
+from openmm_kml.active_learning.training import REFITTED, UPDATED
 from openmm_kml.files import write_atomically
 from openmm_kml.structures import read_structures
 from openmm_kml.structures.extended_xyz import write_frames
 
 IDLE_ROUNDS = 5  # rounds without a new frame, after which nothing is expected of another
-_FACTOR = {True: 4.0, False: 0.5}  # of a model of one molecule, and of others: docs/active_learning.md
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,7 @@ class Campaign:
     @property
     def factor(self):
         """Of the threshold, in the next round."""
-        if self.rounds:
-            return self.rounds[-1]["next_factor"]
-        return self.settings.factor or _FACTOR[self.recipe.molecule]
+        return self.rounds[-1]["next_factor"] if self.rounds else self.settings.factor
 
     def _verdict(self, errors):
         settings = self.settings
@@ -146,6 +144,14 @@ class Campaign:
             if frame is not None:
                 self.add(frame, call)
 
+    def _tell_times(self, trainings):
+        """Say how many trainings were updates, and what they took; times are no part of the log."""
+        parts = []
+        for how in (UPDATED, REFITTED):
+            seconds = [one["seconds"] for one in trainings if one["how"] == how]
+            parts.append(f"{len(seconds)} {how} in {sum(seconds):.1f} s")
+        self.journal.remark(f"of {len(trainings)} models, {' and '.join(parts)}")
+
     def _finish(self, now, reason):
         failures = sum(self.store.get(call) is None for call in range(1, self.calls + 1))
         self.journal.write(
@@ -155,6 +161,7 @@ class Campaign:
             calls=self.calls,
             failures=failures,
         )
+        self._tell_times([*(known["chosen"] for known in self.rounds), now.chosen])
         write_frames(self.directory / "labeled.xyz", self.labeled)
         path = self.directory / "model.safetensors"
         write_atomically(path, now.potential.to_bytes())

@@ -38,8 +38,7 @@ class Settings:
         first where the models have it; ``none``: a random frame of each run is labeled, and only the guard stops it.
     quantile, factor : float
         The most uncertain frame of a run is worth a label when it is above `factor` times this quantile of the
-        uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins; 4 for a
-        model of one molecule and 0.5 for others when left out.
+        uncertainties of the labeled frames that no training sees. The factor is where the adaptation begins.
     margin : float
         A run is stopped when it is so many times above that.
     growth : float
@@ -73,7 +72,7 @@ class Settings:
     target: float | None = None
     uncertainty: str = "auto"
     quantile: float = 0.9
-    factor: float | None = None
+    factor: float = 0.5
     margin: float = 2.0
     growth: float = 1.2
     updates: bool = True

@@ -64,6 +64,19 @@ def add_parser(subparsers):
     group.add_argument("--pressure", type=float, metavar="BAR", help="constant pressure of periodic structures")
     group.add_argument("--engine", choices=("openmm", "lammps"), help="what runs it (default: openmm)")
     group.add_argument("--platform", metavar="NAME", help="of OpenMM (default: Reference)")
+    group = parser.add_argument_group("the trainings")
+    group.add_argument(
+        "--growth",
+        type=positive_float,
+        metavar="X",
+        help="choose hyperparameters anew when training frames have become X times more (1.2)",
+    )
+    group.add_argument(
+        "--no-updates",
+        dest="updates",
+        action="store_false",
+        help="train from nothing in each round, instead of updating the factorization of the last",
+    )
     group = parser.add_argument_group("what is labeled")
     group.add_argument(
         "--uncertainty",
@@ -72,9 +85,7 @@ def add_parser(subparsers):
         "none: random frames, for comparison",
     )
     group.add_argument("--quantile", type=positive_float, metavar="Q", help="of labeled frames kept apart (0.9)")
-    group.add_argument(
-        "--factor", type=positive_float, metavar="X", help="times it: the first threshold (gdml: 4, else 0.5)"
-    )
+    group.add_argument("--factor", type=positive_float, metavar="X", help="times it: the first threshold (0.5)")
     group.add_argument("--margin", type=positive_float, metavar="X", help="times it: where runs are stopped (2)")
     group.add_argument("--every", type=positive_int, metavar="N", help="keep every Nth labeled frame apart (5)")
     group.add_argument("--initial", type=positive_int, metavar="N", help="start frames, shifted copies included (10)")
