@@ -13,7 +13,7 @@ from ase.calculators.mixing import SumCalculator
 from ase.calculators.morse import MorsePotential
 from ase.io import write
 from checks import check_forces, check_rigid_motion, check_virial
-from delta_case import classical
+from delta_case import FOLDER, classical
 from local_models import LOCAL_MODELS, STRUCTURES, UNCERTAIN_MODELS, numbers_for, random_spline2
 from models import MODELS, model_positions
 from nbody_cases import frames, labeled
@@ -519,3 +519,8 @@ def test_a_molecule_is_trained_on_the_difference_to_another_model(folder, capsys
     trained = capsys.readouterr().out.splitlines()[-1].split()[1:]
     assert main(["test", str(folder / "d.safetensors"), str(DATA), "--held-out", "--baseline", str(baseline)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[1:] == trained
+    words = ["md", str(folder / "d.safetensors"), str(FOLDER / "ethanol.pdb"), "-o", str(folder / "run"), "--quiet"]
+    words += ["--steps", "20", "--interval", "10", "--minimize", "--ensemble", "nve", "--baseline", str(baseline)]
+    assert main(words) == 0
+    rows = np.genfromtxt(folder / "run" / "energies.csv", delimiter=",", names=True)
+    assert np.ptp(rows["total_energy_eV"]) < 0.02

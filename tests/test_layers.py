@@ -13,6 +13,7 @@ FORBIDDEN = {
     "openmm_kml.training.nbody": ("openmm", "openmm_kml.interfaces", "openmm_kml.potential"),
     "openmm_kml.training": ("openmm", "openmm_kml.interfaces", "openmm_kml.potential"),
     "openmm_kml.interfaces.baseline": ("openmm_kml.training",),
+    "openmm_kml.interfaces.baselines": ("openmm", "openmm_kml.training", "openmm_kml.kernels"),
     "openmm_kml.md": ("openmm_kml.training",),
     "openmm_kml.cli": ("numpy", "scipy", "openmm", "ase", "openmm_kml.training"),
 }

@@ -133,7 +133,7 @@ def _tblite(method="GFN2-xTB", **options):
     try:
         from tblite.ase import TBLite
     except ImportError:
-        raise DataError("the reference tblite is not installed; install it with: pip install tblite") from None
+        raise DataError("tblite is not installed; install it with: pip install tblite") from None
     return TBLite(method=method, verbosity=0, **options)
 
 
@@ -141,5 +141,5 @@ def _pyscf(**options):
     try:
         from openmm_kml.interfaces.pyscf_calculator import PySCFCalculator
     except ImportError:
-        raise DataError("the reference pyscf is not installed; install it with: pip install pyscf") from None
+        raise DataError("pyscf is not installed; install it with: pip install pyscf") from None
     return PySCFCalculator(**options)
