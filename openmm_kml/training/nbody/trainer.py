@@ -91,7 +91,7 @@ class _Training(LocalTraining):
         lap("repulsion")
         # Where the uncertainty has no validation frames, it is calibrated on training frames, one left out at a time.
         leave_out = bool(options.members) and self.validation is None
-        frames = FramesLeftOut(self.train, design_rows, basis.n_columns) if leave_out else None
+        frames = FramesLeftOut(self.train, design_rows) if leave_out else None
         factor, n_rows, n_triples = self._reduced(frames or design_rows)
         lap("design")
         choice = self._choose(factor, n_rows)

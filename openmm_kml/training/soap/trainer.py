@@ -122,7 +122,7 @@ class _Training(LocalTraining):
         # Where the uncertainty has no validation frames, it is calibrated on training frames, one left out at a time.
         leave_out = bool(options.members) and self.validation is None
         here = self.client is None
-        self.frames = FramesLeftOut(self.train, SoapBasis.rows, basis.n_columns, here) if leave_out else None
+        self.frames = FramesLeftOut(self.train, SoapBasis.rows, here) if leave_out else None
         folds = self._folds()
         if not any(folds) and self.earlier is None:
             raise DataError("the training frames have nothing to train on: no energies, forces or virials")
