@@ -1,20 +1,21 @@
-"""Predicted standard deviations against errors: in the distribution of the training data, outside, and at the far end.
+"""Predicted intervals against errors: in the distribution of the training data, outside, and at the far end.
 
-    python benchmarks/uncertainty.py ethanol examples/data/ethanol_pbe.npz
-    python benchmarks/uncertainty.py silicon Si_train.extxyz [--kind soap]
-    python benchmarks/uncertainty.py water water64.npz [--kind soap]
+    python benchmarks/uncertainty.py ethanol ethanol.xyz --splits 5
+    python benchmarks/uncertainty.py silicon Si_train.extxyz --splits 5 [--kind soap --n-train 80]
+    python benchmarks/uncertainty.py water water64.npz --splits 3 --choose-once --n-train 60 --cutoff2 5 --cutoff3 2.5
     python benchmarks/uncertainty.py far
 
 `ethanol` is any file of one molecule, `silicon` the training file of the mlearn data set (Zuo et al., J. Phys. Chem. A
 124, 731 (2020)) with its groups of frames, `water` an archive of one composition with R, E, F, z and cell. Of each,
-random frames are trained on and others tested (in distribution); then the training leaves out what the test is about:
-the hottest frames (largest rms force), frames with a long bond, or frames with defects. `far` trains two bodies on
-argon-like clusters of Lennard-Jones atoms and pushes two atoms together, where the true energy is known.
+random frames are trained on and all others tested (in distribution); then the training leaves out what the test is
+about: the hottest frames (largest rms force), frames with a long bond, or frames with defects. Each split draws the
+training frames anew; shares of errors in intervals are pooled, with their spread over splits (standard deviation) and,
+in parentheses, the spread that so many independent errors in a split would have. `far` trains two bodies on argon-like
+clusters of Lennard-Jones atoms and pushes two atoms together, where the true energy is known.
 """
 
 import argparse
 import json
-import time
 
 import numpy as np
 
@@ -29,21 +30,61 @@ from openmm_kml.weights import to_bytes
 SIGMA, EPSILON = 3.4, 0.0104  # Å, eV
 
 
-def report(name, weights, frames, seconds):
-    """Print one line: coverage, error, deviation, likelihood and rank correlation of energies and forces."""
-    potential = KernelPotential.from_bytes(to_bytes(weights))
-    predictions = [potential.evaluate(r, z, cell, pbc)[:2] for r, z, cell, pbc, _, _ in frames]
-    found = measures(collect(potential, frames, predictions, progress=False))
-    for quantity, part in found.items():
-        unit = "meV/atom" if quantity == "energy_per_atom" else "meV/Å"
-        rank = "-" if part["rank_correlation"] is None else f"{part['rank_correlation']:.2f}"
-        print(
-            f"| {name} | {quantity.removesuffix('_per_atom')} | {len(frames)} | {100 * part['coverage_68']:.0f} | "
-            f"{100 * part['coverage_95']:.0f} | {1e3 * part['rmse']:.3g} | {1e3 * part['sharpness']:.3g} {unit} | "
-            f"{part['nll']:.2f} | {rank} |",
-            flush=True,
-        )
-    print(json.dumps({"set": name, "seconds": round(seconds, 1), **found}), flush=True)
+HEADER = (
+    "| data, model | frames | quantity | in 68 % | in 95 % | RMSE | deviation | ν | NLL | rank correlation |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+class Pool:
+    """Collects the measures of several splits of one case, and prints them together.
+
+    Parameters
+    ----------
+    name : str
+    """
+
+    def __init__(self, name):
+        self.name, self.splits, self.n_frames = name, [], 0
+
+    def add(self, weights, frames):
+        """Hold a model against frames."""
+        potential = KernelPotential.from_bytes(to_bytes(weights))
+        predictions = [potential.evaluate(r, z, cell, pbc)[:2] for r, z, cell, pbc, _, _ in frames]
+        found = collect(potential, frames, predictions, progress=False)
+        self.splits.append(measures(found, weights.uncertainty))
+        self.n_frames += len(frames)
+
+    def report(self):
+        """Print a line for each quantity, and all numbers of all splits."""
+        for quantity, unit in (("energy_per_atom", "meV/atom"), ("forces", "meV/Å")):
+            parts = [split[quantity] for split in self.splits]
+            shares = " | ".join(_share(parts, level) for level in (68, 95))
+            rmse, sharpness = (1e3 * np.sqrt(_mean(parts, name, 2)) for name in ("rmse", "sharpness"))
+            tails = sorted((part["tail"] for part in parts), reverse=True)
+            degrees = "–".join(dict.fromkeys(f"{1 / x:.0f}" if x > 1e-3 else "∞" for x in (tails[0], tails[-1])))
+            ranks = [part["rank_correlation"] for part in parts if part["rank_correlation"] is not None]
+            print(
+                f"| {self.name} | {self.n_frames} | {quantity.removesuffix('_per_atom')} | {shares} | {rmse:.3g} | "
+                f"{sharpness:.3g} {unit} | {degrees} | {_mean(parts, 'nll'):.2f} | {np.mean(ranks):.2f} |",
+                flush=True,
+            )
+        print(json.dumps({"set": self.name, "splits": self.splits}), flush=True)
+
+
+def _mean(parts, name, power=1):
+    """Return the mean of a measure over all errors of all splits."""
+    return np.average([part[name] ** power for part in parts], weights=[part["n"] for part in parts])
+
+
+def _share(parts, level):
+    """Return the share of errors in intervals in percent: pooled, its spread over splits, and what chance alone has."""
+    shares = [100 * part[f"coverage_{level}"] for part in parts]
+    pooled = 100 * _mean(parts, f"coverage_{level}")
+    if len(parts) < 2:
+        return f"{pooled:.0f}"
+    chance = np.sqrt(level * (100 - level) / np.mean([part["n"] for part in parts]))
+    return f"{pooled:.1f} ± {np.std(shares, ddof=1):.1f} ({chance:.1f})"
 
 
 def as_frames(data):
@@ -58,17 +99,26 @@ def ethanol(args):
     molecules = read_molecules(args.data)
     n = args.n_train or 100
     heat = np.sqrt(np.mean(molecules.forces**2, axis=(1, 2)))
-    for name, order in (
-        ("in distribution", np.random.default_rng(args.seed).permutation(len(molecules))),
-        ("hottest", np.argsort(heat)),
-        ("longest X-H bond", np.argsort(longest_bond(molecules))),
-    ):
-        started = time.perf_counter()
-        train, test = split_tail(order, n, args.n_test, args.seed)
-        rest = molecules[train]
-        fit = fit_gdml(rest[:n], rest[n : 2 * n], GDMLOptions(progress=False, uncertainty_rank=args.rank))
-        print(json.dumps(fit.report["uncertainty"]))
-        report(f"ethanol, {name}", fit.weights, as_frames(molecules[test]), time.perf_counter() - started)
+    orders = {"hottest": np.argsort(heat), "longest X-H bond": np.argsort(longest_bond(molecules))}
+    for case in ("in distribution", *orders):
+        if args.only and case != args.only:
+            continue
+        pool = Pool(f"ethanol, `gdml`, {case}")
+        for rng in generators(args):
+            order = orders.get(case, rng.permutation(len(molecules)))
+            head, tail = order[: 2 * n], order[2 * n :][: args.n_test]
+            if case in orders:
+                head, tail = rng.permutation(order[: -args.n_hard])[: 2 * n], order[-args.n_hard :]
+            options = GDMLOptions(progress=False, uncertainty_rank=args.rank)
+            fit = fit_gdml(molecules[head[:n]], molecules[head[n:]], options)
+            print(json.dumps(fit.report["uncertainty"] | {"seconds": fit.report["seconds"]}), flush=True)
+            pool.add(fit.weights, as_frames(molecules[tail]))
+        pool.report()
+
+
+def generators(args):
+    """Return a generator of random numbers for each split."""
+    return [np.random.default_rng((args.seed, split)) for split in range(args.splits)]
 
 
 def longest_bond(molecules):
@@ -78,23 +128,15 @@ def longest_bond(molecules):
     return distance.min(axis=2).max(axis=1)
 
 
-def split_tail(order, n_train, n_test, seed):
-    """Return places to train and validate on, drawn from the head of an order, and the tail to test on."""
-    head, tail = order[:-n_test], order[-n_test:]
-    drawn = np.random.default_rng(seed).permutation(head)[: 2 * n_train]
-    return drawn, tail
-
-
-def local_fit(args, train):
-    """Return the weights of a local model."""
+def local_fit(args, train, chosen):
+    """Return the fit of a local model with hyperparameters that were chosen before; those that are not are chosen."""
+    common = {"members": args.members, "progress": False, **chosen}
     if args.kind == "soap":
-        options = SoapOptions(n_sparse=args.sparse, n_max=6, l_max=6, members=args.members, progress=False)
-        fit = fit_soap(train, options=options)
+        fit = fit_soap(train, options=SoapOptions(n_sparse=args.sparse, n_max=6, l_max=6, **common))
     else:
-        options = NBodyOptions(cutoff2=args.cutoff2, cutoff3=args.cutoff3, members=args.members, progress=False)
-        fit = fit_nbody(train, options=options)
-    print(json.dumps(fit.report["uncertainty"] | {"seconds": fit.report["seconds"]}))
-    return fit.weights
+        fit = fit_nbody(train, options=NBodyOptions(cutoff2=args.cutoff2, cutoff3=args.cutoff3, **common))
+    print(json.dumps(fit.report["uncertainty"] | {"seconds": fit.report["seconds"]}), flush=True)
+    return fit
 
 
 def silicon(args):
@@ -121,23 +163,21 @@ def cells(data):
 
 def compare(args, name, structures, defects):
     """Report a local model in the distribution of its data and outside."""
-    n, rng = args.n_train or 100, np.random.default_rng(args.seed)
+    n, everything = args.n_train or 100, np.arange(len(structures))
     heat = np.array([np.sqrt(np.mean(frame.forces**2)) for frame in structures])
     perfect = np.array([frame.group not in defects for frame in structures])
-    cases = {
-        "in distribution": (rng.permutation(len(structures)), None),
-        "hottest": (np.argsort(heat), None),
-        "defects": (np.argsort(~perfect, kind="stable"), int(perfect.sum())),
-    }
-    for case, (order, n_head) in cases.items():
-        if (args.only and case != args.only) or n_head == len(structures):
+    outside = {"hottest": np.argsort(heat)[-args.n_hard :], "defects": np.flatnonzero(~perfect)}
+    for case in ("in distribution", *outside):
+        if (args.only and case != args.only) or not len(outside.get(case, everything)):
             continue
-        started = time.perf_counter()
-        head = order[: len(order) - args.n_test] if n_head is None else order[:n_head]
-        tail = order[len(head) :][: args.n_test]
-        weights = local_fit(args, structures[rng.permutation(head)[:n]])
-        title = f"{name} {args.kind}, {case}"
-        report(title, weights, as_frames(structures[tail]), time.perf_counter() - started)
+        pool, chosen = Pool(f"{name}, `{args.kind}`, {case}"), {}
+        for rng in generators(args):
+            drawn = rng.permutation(np.setdiff1d(everything, outside.get(case, [])))
+            tail = outside.get(case, drawn[n:][: args.n_test])
+            fit = local_fit(args, structures[drawn[:n]], chosen)
+            chosen = fit.report["hyperparameters"] if args.choose_once else {}
+            pool.add(fit.weights, as_frames(structures[tail]))
+        pool.report()
 
 
 def lennard_jones(positions):
@@ -180,7 +220,10 @@ def main():
     parser.add_argument("data", nargs="?")
     parser.add_argument("--kind", choices=("nbody", "soap"), default="nbody")
     parser.add_argument("--n-train", type=int)
-    parser.add_argument("--n-test", type=int, default=60)
+    parser.add_argument("--n-test", type=int, help="frames tested in the distribution; all that are left by default")
+    parser.add_argument("--n-hard", type=int, default=60, help="frames that are the hottest, or have the longest bonds")
+    parser.add_argument("--splits", type=int, default=1)
+    parser.add_argument("--choose-once", action="store_true", help="keep the hyperparameters of the first split")
     parser.add_argument("--sparse", type=int, default=200)
     parser.add_argument("--cutoff2", type=float, default=6.0)
     parser.add_argument("--cutoff3", type=float, default=3.5)
@@ -189,6 +232,7 @@ def main():
     parser.add_argument("--only")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    print(HEADER)
     {"ethanol": ethanol, "silicon": silicon, "water": water, "far": far}[args.case](args)
 
 
