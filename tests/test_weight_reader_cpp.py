@@ -2,6 +2,7 @@
 
 import re
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from models import MODELS, random_weights
 from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine
 from openmm_kml.errors import WeightFileError
+from openmm_kml.weights import RepulsionTerm, WallsTerm
 
 WORDS = (
     b"0",
@@ -75,7 +77,10 @@ def test_what_python_writes_is_read(name):
 
 def test_readers_agree_on_damaged_files():
     rng = np.random.default_rng(11)
-    good = weight_files.to_bytes(random_weights((8, 1, 1), [[0, 1, 2], [0, 2, 1]], n_train=2, energies=True))
+    weights = random_weights((8, 1, 1), [[0, 1, 2], [0, 2, 1]], n_train=2, energies=True)
+    repulsion = RepulsionTerm(np.array([[0.5, 0.9], [0.6, 1.0], [0.7, 1.2]]))  # H-H, H-O, O-O
+    walls = WallsTerm(6.0, 0.5, np.array([[0.8, 1.2], [0.8, 0.0], [1.2, 1.9]]))
+    good = weight_files.to_bytes(replace(weights, terms=(*weights.terms, repulsion, walls)))
     verdicts = []
     for _ in range(3000):
         data = damaged(good, rng)

@@ -83,6 +83,7 @@ static bool feed(const unsigned char* data, size_t size) {
             term.block(1, p, 1, shared, own);
         term.finish(1, r.data(), own, shared, &energy, f.data(), v.data());
     }
+    potential->prior.add(1, r.data(), &energy, f.data(), v.data());
     kml::check_results(1, int(n), &energy, f.data(), v.data());
     std::vector<double> force_std(3 * n);
     if (potential->has_uncertainty())
@@ -204,6 +205,7 @@ int main(int argc, char** argv) {
     const Bytes seeds[] = {sample().bytes(),
                            sample(2, 1, false, "squared_exponential", 2.0).bytes(),
                            sample(6, 17, true, "matern92", 0.3).bytes(),
+                           prior_sample().bytes(),
                            soap_sample().bytes(),
                            soap_sample(true, false, 2.5).bytes(),
                            uncertain_molecule().bytes(),

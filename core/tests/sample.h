@@ -107,6 +107,20 @@ inline Sample sample(size_t n = 4, size_t n_train = 5, bool energies = true, con
     return s;
 }
 
+/** The same with what is known beforehand of a molecule: repulsion of its element, walls around all distances. */
+inline Sample prior_sample(size_t n = 4) {
+    Sample s = sample(n);
+    Random random(17);
+    s.document["terms"].push_back({{"kind", "repulsion"}, {"potential", "zbl"}});
+    s.document["terms"].push_back({{"kind", "walls"}, {"stiffness", 6.0}, {"onset", 0.5}});
+    s.add("terms.1.switch", "F64", {1, 2}, std::vector<double>{1.0, 9.0});
+    std::vector<double> bounds;
+    for (size_t d = 0; d < n * (n - 1) / 2; ++d)
+        bounds.insert(bounds.end(), {random.uniform(1, 6), d % 3 ? random.uniform(6, 20) : 0.0});
+    s.add("terms.2.bounds", "F64", {n * (n - 1) / 2, 2}, bounds);
+    return s;
+}
+
 /** A model of O and Si with one `soap` term of 2 channels, A = N = 3, L = 2 and 4 sparse points. */
 inline Sample soap_sample(bool diagonal = false, bool offsets = true, double zeta = 4) {
     const size_t n = 2, C = 2, A = 3, N = 3, L1 = 3, M = 4, D = diagonal ? L1 * N * 3 : L1 * 21;
