@@ -4,7 +4,7 @@
  * Each of environment_{baseline,avx2,avx512}.cpp sets the target for everything in it, before it includes anything,
  * then includes this file with KML_NAME and KML_WIDTH (see gdml_instructions.h for why).
  */
-#include "kml/environment.h"
+#include "kml/members.h"
 
 namespace kml {
 namespace {
@@ -44,10 +44,15 @@ int pair_of(int a, int b, int n) {
     return low * n - low * (low - 1) / 2 + high - low;
 }
 
+/** Takes the place of PairMoments and TripleWeights (member_function.h) where nothing is wanted but the energy. */
+struct NoWeights {
+    static constexpr bool wanted = false;
+};
+
 /** Add the two-body functions of L neighbors at a time; as two_body() does for one. */
-template <bool ManyElements>
+template <bool ManyElements, class Weights>
 KML_INLINE void add_two_body(const TwoBody& term, int n_elements, int center, const Neighbors& neighbors,
-                             PairSums& sums) {
+                             const Weights& weights, PairSums& sums) {
     // Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits of the sum.
     constexpr double round = 6755399441055744.0;
     const R start = broadcast<L>(term.grid.start), scale = broadcast<L>(term.grid.inverse_spacing);
@@ -76,6 +81,8 @@ KML_INLINE void add_two_body(const TwoBody& term, int n_elements, int center, co
         const R slope = (p[1] + t * (2.0 * p[2] + 3.0 * (t * p[3]))) * scale;
         const R g = select(counts, slope / r, zero);
         sums.energy += select(counts, f, zero);
+        if constexpr (Weights::wanted)
+            weights.add(term, rows, counts, t, below);
         const R gx = g * x, gy = g * y, gz = g * z;
         sums.force[0] += gx;
         sums.force[1] += gy;
@@ -180,7 +187,8 @@ struct Triples {
 };
 
 /** Evaluate the waiting triples; return their energy. */
-double evaluate_triples(const ThreeBody& term, int center, Sides& sides, Triples& triples) {
+template <class Weights>
+double evaluate_triples(const ThreeBody& term, int center, Sides& sides, const Weights& weights, Triples& triples) {
     for (int m = triples.n; m % L; ++m)
         triples.x[m] = triples.y[m] = triples.z[m] = 0;
     for (int m = 0; m < triples.n; m += L) {
@@ -195,8 +203,11 @@ double evaluate_triples(const ThreeBody& term, int center, Sides& sides, Triples
         const int j = triples.j[m], k = triples.k[m];
         const Side &first = sides.prepared[j], &second = sides.prepared[k];
         const double* function = three_body_function(term, center, sides.element[j], sides.element[k]);
+        const FarSide<L> far = prepare_far<L>(term, r);
         double slopes[3];
-        energy += three_body<L>(term, function, first, second, r, slopes);
+        energy += three_body<L>(term, function, first, second, far, slopes);
+        if constexpr (Weights::wanted)
+            weights.add(term, sides.element[j], sides.element[k], first, second, far);
         const double by_j = slopes[0] * first.inverse, by_k = slopes[1] * second.inverse, by_far = slopes[2] / r;
         double *gj = sides.gradient + 4 * j, *gk = sides.gradient + 4 * k;
         const double *pj = sides.position + 4 * j, *pk = sides.position + 4 * k;
@@ -210,13 +221,14 @@ double evaluate_triples(const ThreeBody& term, int center, Sides& sides, Triples
     return energy;
 }
 
-/** Call `evaluate(waiting)` with the pairs of sides of all triples within reach of a term, some at a time. */
-template <class Evaluate>
-KML_INLINE void for_triples(const ThreeBody& term, Sides& sides, Evaluate evaluate) {
+/** Add the gradients of all triples within reach of a term; return their energy. */
+template <class Weights>
+double add_three_body(const ThreeBody& term, int center, const Weights& weights, Sides& sides) {
     int n = 0;
     for (int s = 0; s < sides.n; ++s)
         if (sides.distance[s] < term.cutoff && prepare_side(term, sides.distance[s], sides.prepared[s]))
             sides.active[n++] = s;
+    double energy = 0;
     Triples waiting;
     for (int a = 0; a < n; ++a) {
         const int j = sides.active[a];
@@ -229,16 +241,10 @@ KML_INLINE void for_triples(const ThreeBody& term, Sides& sides, Evaluate evalua
             waiting.z[m] = pk[2] - pj[2];
             waiting.j[m] = j, waiting.k[m] = k;
             if (++waiting.n == Triples::room)
-                evaluate(waiting);
+                energy += evaluate_triples(term, center, sides, weights, waiting);
         }
     }
-    evaluate(waiting);
-}
-
-double add_three_body(const ThreeBody& term, int center, Sides& sides) {
-    double energy = 0;
-    for_triples(term, sides, [&](Triples& waiting) { energy += evaluate_triples(term, center, sides, waiting); });
-    return energy;
+    return energy + evaluate_triples(term, center, sides, weights, waiting);
 }
 
 double smallest(const Neighbors& neighbors) {
@@ -263,8 +269,10 @@ void pad(const LocalTerms& terms, Neighbors& neighbors) {
     }
 }
 
-void environment(const LocalTerms& terms, int center, const Neighbors& given, double* scratch,
-                 EnvironmentResult& result) {
+/** `watch` has for each term what sums up the weights of its coefficients; see member_function.h. */
+template <class Watch>
+KML_INLINE void watched_environment(const LocalTerms& terms, int center, const Neighbors& given, double* scratch,
+                                    const Watch& watch, EnvironmentResult& result) {
     Neighbors neighbors = given;
     pad(terms, neighbors);
     result.closest = smallest(neighbors);
@@ -273,9 +281,9 @@ void environment(const LocalTerms& terms, int center, const Neighbors& given, do
     PairSums pairs;
     for (int m = 0; m < terms.n_two_body; ++m) {
         if (terms.n_elements == 1)
-            add_two_body<false>(terms.two_body[m], 1, center, neighbors, pairs);
+            add_two_body<false>(terms.two_body[m], 1, center, neighbors, watch.pairs(m), pairs);
         else
-            add_two_body<true>(terms.two_body[m], terms.n_elements, center, neighbors, pairs);
+            add_two_body<true>(terms.two_body[m], terms.n_elements, center, neighbors, watch.pairs(m), pairs);
     }
     result.energy = 0.5 * lane_sum<L>(pairs.energy);
     for (int a = 0; a < 3; ++a)
@@ -288,7 +296,7 @@ void environment(const LocalTerms& terms, int center, const Neighbors& given, do
     if (terms.n_three_body)
         find_sides(terms, neighbors, sides);
     for (int m = 0; m < terms.n_three_body; ++m)
-        result.energy += add_three_body(terms.three_body[m], center, sides);
+        result.energy += add_three_body(terms.three_body[m], center, watch.triples(m), sides);
     for (int s = 0; s < sides.n; ++s) {
         const double *p = sides.position + 4 * s, *g = sides.gradient + 4 * s;
         result.virial[0] -= p[0] * g[0];
@@ -302,6 +310,16 @@ void environment(const LocalTerms& terms, int center, const Neighbors& given, do
     result.n_sides = sides.n;
     result.side = sides.place;
     result.gradient = sides.gradient;
+}
+
+struct Unwatched {
+    KML_INLINE NoWeights pairs(int) const { return {}; }
+    KML_INLINE NoWeights triples(int) const { return {}; }
+};
+
+void environment(const LocalTerms& terms, int center, const Neighbors& neighbors, double* scratch,
+                 EnvironmentResult& result) {
+    watched_environment(terms, center, neighbors, scratch, Unwatched(), result);
 }
 
 } // namespace

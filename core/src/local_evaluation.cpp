@@ -84,13 +84,25 @@ Failure LocalEvaluation::environments(const LocalModel& model, int lane, long fi
     for (long batch = first; batch < last && failure.reason == Failure::none; batch += parts) {
         const long end = std::min(last, batch + parts);
         lanes[size_t(lane)].start_batch(batch * part_atoms);
-        for (long i = batch * part_atoms; i < std::min(list.n_atoms, end * part_atoms); ++i) {
-            failure = environment(model, lane, i, virial.data() + 6 * (i / part_atoms));
+        for (long part = batch; part < end; ++part) {
+            failure = part_environments(model, lane, part);
             if (failure.reason != Failure::none)
                 return failure;
         }
         failure = finish_batch(model, lane, batch, end);
     }
+    return failure;
+}
+
+/** Evaluate the atoms of one part: those of their members that wait for each other have no others to wait for. */
+Failure LocalEvaluation::part_environments(const LocalModel& model, int lane, long part) noexcept {
+    const long end = std::min(list.n_atoms, (part + 1) * part_atoms);
+    Failure failure;
+    long i = part * part_atoms;
+    for (; i < end && failure.reason == Failure::none; ++i)
+        failure = environment(model, lane, i, virial.data() + 6 * part);
+    if (with_members) // whatever happened: the memory must be zero again
+        multiply_members(model, lane, failure.reason == Failure::none ? i : i - 1);
     return failure;
 }
 
@@ -148,7 +160,10 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     const size_t atom = size_t(i);
     const Neighbors near = neighbors(model, number, i, model.cutoff());
     EnvironmentResult result;
-    model.function(with_combined ? combined.terms : model.terms, element[atom], near, lane.scratch.data(), result);
+    if (with_members)
+        weigh_members(model, number, i, near, result);
+    else
+        model.function(with_combined ? combined.terms : model.terms, element[atom], near, lane.scratch.data(), result);
     if (result.closest < coincident_square)
         return coincident(number, i, near);
     energy[atom] = result.energy + model.atom_energies[size_t(element[atom])];
@@ -159,8 +174,6 @@ Failure LocalEvaluation::environment(const LocalModel& model, int number, long i
     std::fill(own, gradient.data() + 4 * list.first_near[atom + 1], 0.0);
     for (int s = 0; s < result.n_sides; ++s) // sides are near, and near entries come first
         std::copy_n(result.gradient + 4 * s, 3, own + 4 * lane.entry[size_t(result.side[s])]);
-    if (with_members)
-        add_members(model, number, i, near, result.n_sides);
     if (model.soap.empty())
         return {};
     try {

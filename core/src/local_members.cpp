@@ -16,21 +16,32 @@ void LocalEvaluation::reserve_members(const LocalModel& model, size_t n_lanes) {
     for (size_t t = 0; t < n_lanes; ++t) {
         Lane& lane = lanes[t];
         lane.member_energies.resize(size_t(batch_atoms) * width);
-        lane.member_weights.resize(size_t(members.n_weights)); // zeros, and zeros again after each use
+        lane.member_numbers.resize(size_t(most_environments * members.n_numbers)); // zeros, as each use leaves them
         lane.ranges.resize(size_t(members.n_ranges));
         lane.segments.resize(size_t(members.n_segments));
+        lane.waiting = {lane.member_numbers.data(), lane.ranges.data(), lane.segments.data(), 0, 0};
     }
 }
 
-/** Set the members' energies of one atom, whose environment was just evaluated. */
-void LocalEvaluation::add_members(const LocalModel& model, int number, long i, const Neighbors& near,
-                                  int n_sides) noexcept {
+/** Evaluate the environment of one atom by the term, and leave the members' weights waiting. */
+void LocalEvaluation::weigh_members(const LocalModel& model, int number, long i, const Neighbors& near,
+                                    EnvironmentResult& result) noexcept {
+    Lane& lane = lanes[size_t(number)];
+    const int center = element[size_t(i)];
+    if (lane.waiting.n == most_environments || lane.waiting.center != center)
+        multiply_members(model, number, i);
+    model.members.functions->weigh(model.terms, model.members.members, center, near, lane.scratch.data(), lane.waiting,
+                                   result);
+}
+
+/** Set the members' energies of the atoms before i whose weights wait. */
+void LocalEvaluation::multiply_members(const LocalModel& model, int number, long i) noexcept {
     Lane& lane = lanes[size_t(number)];
     const Members& members = model.members.members;
-    MemberMemory memory = {lane.member_weights.data(), lane.ranges.data(), lane.segments.data()};
-    double* energies = lane.member_energies.data() + (size_t(i) - lane.first) * size_t(members.width);
-    model.members.function(model.terms, members, element[size_t(i)], near, n_sides, lane.scratch.data(), memory,
-                           energies);
+    if (lane.waiting.n == 0)
+        return;
+    double* energies = lane.member_energies.data() + (size_t(i - lane.waiting.n) - lane.first) * size_t(members.width);
+    model.members.functions->multiply(model.terms, members, lane.waiting, energies);
 }
 
 /** Add what soap terms gave the members for atom k of the lane's batch. */

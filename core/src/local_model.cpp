@@ -57,7 +57,7 @@ LocalModel::LocalModel(const WeightFile& file, const char* isa) : elements(file.
 void LocalModel::add(const Spline2Term& file) {
     const size_t K = file.n_intervals, pairs = file.coefficients.size() / K;
     AlignedVector table(pairs * (K + 1) * 4); // zeros
-    set_polynomials(pairs, K, K, file.coefficients.data(), table.data());
+    set_polynomials(pairs, K, file.coefficients.data(), table.data());
     tables.push_back(std::move(table));
     const Grid grid = {file.start, double(K) / (file.cutoff - file.start), int(K)};
     two_body.push_back({grid, file.cutoff, tables.back().data()});

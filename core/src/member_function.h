@@ -9,45 +9,63 @@ namespace {
 
 constexpr int V = KML_MEMBER_WIDTH;
 
-/** sums[b] += Σ weights × table for B vectors of members; U terms of each sum are in flight. */
-template <int B, int U>
-KML_INLINE void multiply_segments(const MemberSegment* segments, int n_segments, int width, int at, double* energies) {
-    Real<V> sums[U][B];
-    KML_UNROLL for (int u = 0; u < U; ++u) KML_UNROLL for (int b = 0; b < B; ++b) sums[u][b] = Real<V>{};
-    for (int s = 0; s < n_segments; ++s) {
-        const double *w = segments[s].weights, *c = segments[s].table + at;
-        int k = 0;
-        for (; k + U <= segments[s].n; k += U)
-            KML_UNROLL for (int u = 0; u < U; ++u, c += width) {
-                const Real<V> x = broadcast<V>(w[k + u]);
-                KML_UNROLL for (int b = 0; b < B; ++b) sums[u][b] += x * load<V>(c + b * V);
-            }
-        for (; k < segments[s].n; ++k, c += width) {
-            const Real<V> x = broadcast<V>(w[k]);
-            KML_UNROLL for (int b = 0; b < B; ++b) sums[0][b] += x * load<V>(c + b * V);
-        }
-    }
-    KML_UNROLL for (int b = 0; b < B; ++b) {
-        Real<V> sum = sums[0][b];
-        KML_UNROLL for (int u = 1; u < U; ++u) sum += sums[u][b];
-        store<V>(energies + at + b * V, sum);
+/** Sums that stay in registers. */
+constexpr int most_sums = V == 8 ? 16 : 8;
+
+/** sums += the coefficients' members times the weights of Q environments, for B vectors of members. */
+template <int Q, int B>
+KML_INLINE void add_products(const double* weights, long stride, const double* table, Real<V> (&sums)[Q][B]) {
+    KML_UNROLL for (int q = 0; q < Q; ++q) {
+        const Real<V> weight = broadcast<V>(weights[q * stride]);
+        KML_UNROLL for (int b = 0; b < B; ++b) sums[q][b] += weight * load<V>(table + b * V);
     }
 }
 
-void multiply_segments(const MemberSegment* segments, int n_segments, int width, double* energies) {
-    int at = 0;
-    for (; at + 8 * V <= width; at += 8 * V)
-        multiply_segments<8, 1>(segments, n_segments, width, at, energies);
-    if (at + 4 * V <= width) {
-        multiply_segments<4, 2>(segments, n_segments, width, at, energies);
-        at += 4 * V;
+/** Set energies (Q, width) of some environments for B vectors of members from `at` on. */
+template <int Q, int B>
+KML_INLINE void multiply_segments(const Members& members, const MemberMemory& memory, int n_segments, int at,
+                                  double* energies) {
+    constexpr int U = Q * B < 8 ? 8 / (Q * B) : 1; // some eight sums must be in flight
+    const long stride = members.n_numbers, width = members.width;
+    Real<V> sums[U][Q][B];
+    KML_UNROLL for (int u = 0; u < U; ++u) KML_UNROLL for (int q = 0; q < Q; ++q) KML_UNROLL for (int b = 0; b < B; ++b)
+        sums[u][q][b] = u ? Real<V>{} : load<V>(members.one_body + memory.center * width + at + b * V);
+    for (int s = 0; s < n_segments; ++s) {
+        const MemberSegment& segment = memory.segments[s];
+        const double *weights = memory.numbers + segment.weights, *table = segment.table + at;
+        int k = segment.n;
+        for (; k >= U; k -= U)
+            KML_UNROLL for (int u = 0; u < U; ++u, ++weights, table += width)
+                add_products<Q, B>(weights, stride, table, sums[u]);
+        KML_UNROLL for (int u = 0; u < U - 1; ++u, ++weights, table += width) {
+            if (u >= k)
+                break;
+            add_products<Q, B>(weights, stride, table, sums[u]);
+        }
     }
-    if (at + 2 * V <= width) {
-        multiply_segments<2, 2>(segments, n_segments, width, at, energies);
-        at += 2 * V;
+    KML_UNROLL for (int q = 0; q < Q; ++q) KML_UNROLL for (int b = 0; b < B; ++b) {
+        Real<V> sum = sums[0][q][b];
+        KML_UNROLL for (int u = 1; u < U; ++u) sum += sums[u][q][b];
+        store<V>(energies + q * width + at + b * V, sum);
     }
-    if (at < width)
-        multiply_segments<1, 2>(segments, n_segments, width, at, energies);
+}
+
+/** The same as often as B vectors of members are left; returns the first that is. */
+template <int Q, int B>
+KML_INLINE int multiply_vectors(const Members& members, const MemberMemory& memory, int n_segments, int at,
+                                double* energies) {
+    if constexpr (Q * B <= most_sums)
+        for (; at + B * V <= members.width; at += B * V)
+            multiply_segments<Q, B>(members, memory, n_segments, at, energies);
+    return at;
+}
+
+template <int Q>
+void multiply_waiting(const Members& members, const MemberMemory& memory, int n_segments, double* energies) {
+    int at = multiply_vectors<Q, 8>(members, memory, n_segments, 0, energies);
+    at = multiply_vectors<Q, 4>(members, memory, n_segments, at, energies);
+    at = multiply_vectors<Q, 2>(members, memory, n_segments, at, energies);
+    multiply_vectors<Q, 1>(members, memory, n_segments, at, energies);
 }
 
 typedef Lanes<L>::Unaligned Unaligned;
@@ -58,115 +76,84 @@ KML_INLINE void add_unaligned(double* place, R x) {
     *at = *at + x;
 }
 
-/** Weights of the coefficients of pairs, L neighbors at a time; appends their segments. As add_two_body(). */
-MemberSegment* weigh_pairs(const LocalTerms& terms, const MemberPairs& pairs, int width, int center,
-                           const Neighbors& neighbors, double* weights, MemberSegment* segment) {
-    constexpr double round = 6755399441055744.0;
-    const Grid& grid = pairs.grid;
-    const R start = broadcast<L>(grid.start), last = broadcast<L>(double(grid.n)), zero = {};
-    const long row = pairs.row;
-    weights += pairs.first;
-    for (int k = 0; k < neighbors.n; k += L) {
-        const R r = square_root<L>(load<L>(neighbors.square + k));
-        const R u = (r - start) * grid.inverse_spacing;
-        R inside = select(u > zero, u, zero);
-        inside = select(inside < last, inside, last);
-        const R rounded = (inside - 0.5) + round;
-        const R t = inside - (rounded - round), below = select(u < zero, u, zero);
-        const Integer<L> interval = reinterpret_cast<const Integer<L>&>(rounded) & 0x7fffffff;
-        const Integer<L> counts = r < pairs.cutoff;
-        const R factor = select(counts, broadcast<L>(0.5), zero);
-        KML_UNROLL for (int l = 0; l < L; ++l) {
-            R w[4 / L], d[4 / L];
-            far_weights<L>(t[l], 1, w, d);
-            if (below[l] < 0) // along the tangent
-                KML_UNROLL for (int p = 0; p < 4 / L; ++p) w[p] += below[l] * d[p];
-            const int other = terms.n_elements == 1 ? 0 : neighbors.element[k + l];
-            // Each lane has a sum of its own: neighbors of one shell would wait for each other.
-            double* place = weights + (l * terms.n_elements + other) * row + interval[l];
-            KML_UNROLL for (int p = 0; p < 4 / L; ++p) add_unaligned(place + p * L, factor[l] * w[p]);
-        }
-    }
-    const long size = terms.n_elements * row; // a multiple of L
-    for (long k = 0; k < size; k += L) {
-        R sum = load<L>(weights + k);
-        KML_UNROLL for (int l = 1; l < L; ++l) {
-            sum += load<L>(weights + l * size + k);
-            store<L>(weights + l * size + k, zero);
-        }
-        store<L>(weights + k, sum);
-    }
-    for (int other = 0; other < terms.n_elements; ++other, ++segment) {
-        segment->weights = weights + other * row;
-        segment->table = pairs.table + long(pair_of(center, other, terms.n_elements)) * row * width;
-        segment->n = int(row);
-    }
-    return segment;
-}
+/** Sums of 1, t, t² and t³ over neighbors, in the places of the polynomials that they multiply. */
+struct PairMoments {
+    static constexpr bool wanted = true;
+    double* sums; // (pairs, n + 1, 4)
 
-/** What a `spline3` term's weights need besides. */
-struct Rows {
-    const MemberTriples& triples;
-    const LocalTerms& terms;
-    double* weights;
-    MemberRange* ranges; // by pair of neighbors and interval of the first one's distance
+    /** As add_two_body(): a neighbor below the grid counts along the tangent. */
+    KML_INLINE void add(const TwoBody& term, const double* const* rows, Integer<L> counts, R t, R below) const {
+        const R zero = {}, square = t * t;
+        R powers[4] = {select(counts, broadcast<L>(1.0), zero), select(counts, t + below, zero),
+                       select(counts, square, zero), select(counts, square * t, zero)};
+        KML_UNROLL for (int p = 0; p < 4; p += L) transpose<L>(powers + p);
+        KML_UNROLL for (int l = 0; l < L; ++l) {
+            double* place = sums + (rows[l] - term.polynomials);
+            KML_UNROLL for (int p = 0; p < 4; p += L) store<L>(place + p, load<L>(place + p) + powers[p + l]);
+        }
+    }
 };
 
-KML_INLINE void widen(MemberRange& range, int second, int second_end, int far, int far_end) {
-    const bool fresh = range.far_end == 0;
-    range.second = fresh || second < range.second ? second : range.second;
-    range.second_end = fresh || second_end > range.second_end ? second_end : range.second_end;
-    range.far = fresh || far < range.far ? far : range.far;
-    range.far_end = fresh || far_end > range.far_end ? far_end : range.far_end;
+/** All lanes of a but the first, then the first of b. */
+template <int W>
+KML_INLINE Real<W> next_lanes(Real<W> a, Real<W> b) {
+    if constexpr (W == 4)
+        return shuffle<4, 1, 2, 3, 4>(a, b);
+    else
+        return shuffle<2, 1, 2>(a, b);
 }
 
-/** Add the weights of the waiting triples' coefficients; as evaluate_triples(). */
-void weigh_waiting(const Rows& rows, const Sides& sides, Triples& waiting) {
-    const ThreeBody& term = *rows.triples.term;
-    for (int m = waiting.n; m % L; ++m)
-        waiting.x[m] = waiting.y[m] = waiting.z[m] = 0;
-    for (int m = 0; m < waiting.n; m += L) {
-        const R x = load<L>(waiting.x + m), y = load<L>(waiting.y + m), z = load<L>(waiting.z + m);
-        store<L>(waiting.r + m, square_root<L>(x * x + y * y + z * z));
-    }
-    for (int m = 0; m < waiting.n; ++m) {
-        const double r = waiting.r[m];
-        if (!(r > term.taper_start && r < term.cutoff_far))
-            continue;
-        int j = waiting.j[m], k = waiting.k[m];
+/** Make the weights of n coefficients, halves of pairs, from moments (n + 1, 4), which become zero. */
+void weights_of_moments(double* moments, int n, double* weights) {
+    constexpr int parts = 4 / L;
+    R w[parts] = {}; // of the four splines of an interval
+    for (int k = 0; k < n; ++k, moments += 4, ++weights)
+        KML_UNROLL for (int p = 0; p < parts; ++p) {
+            R own = {};
+            KML_UNROLL for (int q = 0; q < 4; ++q) own += moments[q] * (0.5 * spline_powers<L>(q, p));
+            w[p] = next_lanes<L>(w[p], p + 1 < parts ? w[p + 1] : R{}) + own;
+            *reinterpret_cast<Unaligned*>(weights + p * L) = w[p]; // of each store the first number stays
+        }
+    moments -= 4 * n;
+    for (int k = 0; k < 4 * (n + 1); k += L)
+        store<L>(moments + k, R{});
+}
+
+typedef int Integers __attribute__((vector_size(16), may_alias));
+
+/** The union of two ranges. */
+KML_INLINE Integers widened(Integers range, Integers other) { return range > other ? range : other; }
+
+/** Weights of the coefficients of triples. */
+struct TripleWeights {
+    static constexpr bool wanted = true;
+    double* sums;        // (pairs, term.block)
+    MemberRange* ranges; // by pair of neighbors and interval of the first one's distance
+    int n_elements;
+
+    KML_INLINE void add(const ThreeBody& term, int first_element, int second_element, const Side& j, const Side& k,
+                        const FarSide<L>& far) const {
         // Equal neighbors have a symmetric function: half of the pairs of intervals serve.
-        if (sides.element[j] == sides.element[k] && sides.prepared[j].interval > sides.prepared[k].interval) {
-            const int other = j;
-            j = k, k = other;
-        }
-        const Side &first = sides.prepared[j], &second = sides.prepared[k];
-        double t;
-        const int far = grid_interval(term.far, r, t);
-        R w[4 / L], d[4 / L];
-        far_weights<L>(t, 1, w, d);
-        if (r < term.taper_start + term.taper_width) {
-            double slope;
-            const double taper = smooth_step(r, term.taper_start, term.taper_width, slope);
-            KML_UNROLL for (int p = 0; p < 4 / L; ++p) w[p] *= taper;
-        }
-        const long pair = pair_of(sides.element[j], sides.element[k], rows.terms.n_elements);
-        widen(rows.ranges[pair * term.near.n + first.interval], second.interval, second.interval + 4, far, far + 4);
-        double* start =
-            rows.weights + pair * term.block + first.interval * term.plane + second.interval * term.row + far;
-        KML_UNROLL for (int b = 0; b < 4; ++b) {
-            R wb[4 / L];
-            KML_UNROLL for (int p = 0; p < 4 / L; ++p) wb[p] = second.weights[b] * w[p];
-            KML_UNROLL for (int a = 0; a < 4; ++a) KML_UNROLL for (int p = 0; p < 4 / L; ++p)
-                add_unaligned(start + a * term.plane + b * term.row + p * L, first.weights[a] * wb[p]);
+        const bool exchange = first_element == second_element && j.interval > k.interval;
+        const Side &first = exchange ? k : j, &second = exchange ? j : k;
+        const long pair = pair_of(first_element, second_element, n_elements);
+        Integers& range = reinterpret_cast<Integers&>(ranges[pair * term.near.n + first.interval]);
+        range = widened(range, Integers{term.near.n + 3 - second.interval, second.interval + 4,
+                                        term.far.n + 3 - far.interval, far.interval + 4});
+        // Read before the first store, which could change them for all that the compiler knows.
+        const long row = term.row, plane = term.plane;
+        double* start = sums + pair * term.block + first.interval * plane + second.interval * row + far.interval;
+        R wa[4], wb[4][4 / L];
+        KML_UNROLL for (int a = 0; a < 4; ++a) wa[a] = broadcast<L>(first.weights[a]);
+        KML_UNROLL for (int b = 0; b < 4; ++b) KML_UNROLL for (int p = 0; p < 4 / L; ++p) wb[b][p] =
+            second.weights[b] * far.weights[p];
+        KML_UNROLL for (int a = 0; a < 4; ++a, start += plane) {
+            double* place = start;
+            KML_UNROLL for (int b = 0; b < 4; ++b, place += row) KML_UNROLL for (int p = 0; p < 4 / L; ++p)
+                add_unaligned(place + p * L, wa[a] * wb[b][p]);
         }
     }
-    waiting.n = 0;
-}
-
-/** Weights of the coefficients of all triples. */
-void weigh_triples(const Rows& rows, Sides& sides) {
-    for_triples(*rows.triples.term, sides, [&](Triples& waiting) { weigh_waiting(rows, sides, waiting); });
-}
+};
 
 /** Whether the function of this pair of neighbors is symmetric. */
 bool is_equal(int pair, int n_elements) {
@@ -176,89 +163,144 @@ bool is_equal(int pair, int n_elements) {
     return false;
 }
 
-/** to[…] += from[…] where `to` is not NULL; then from[…] = 0. */
-KML_INLINE void move_weights(double* from, double* to, long n) {
+/** to[…] += from[…] */
+KML_INLINE void add_weights(const double* from, double* to, long n) {
     long k = 0;
-    for (; k + L <= n; k += L) {
-        if (to)
-            add_unaligned(to + k, load_unaligned<L>(from + k));
-        *reinterpret_cast<Unaligned*>(from + k) = R{};
-    }
-    for (; k < n; ++k) {
-        if (to)
-            to[k] += from[k];
-        from[k] = 0;
-    }
+    for (; k + L <= n; k += L)
+        add_unaligned(to + k, load_unaligned<L>(from + k));
+    for (; k < n; ++k)
+        to[k] += from[k];
 }
 
-/** Append a segment for each row of one function's weights with this first spline. */
-MemberSegment* rows_of_spline(const Rows& rows, long pair, bool equal, int a, MemberRange range, int width, int center,
-                              MemberSegment* segment) {
-    const ThreeBody& term = *rows.triples.term;
-    const int K = term.near.n;
-    const long function = long(center) * rows.terms.n_pairs + pair, n = range.far_end - range.far;
-    double* weights = rows.weights + pair * term.block + range.far;
-    for (int b = range.second; b < range.second_end; ++b) {
-        double* own = weights + a * term.plane + b * term.row;
-        if (a >= K || b >= K) // where all coefficients are zero
-            move_weights(own, nullptr, n);
-        else if (equal && a > b)
-            move_weights(own, weights + b * term.plane + a * term.row, n);
-        else
-            *segment++ = {own, rows.triples.table + (((function * K + a) * K + b) * term.row + range.far) * width,
-                          int(n)};
-    }
-    return segment;
+KML_INLINE void clear_weights(double* weights, long n) {
+    long k = 0;
+    for (; k + L <= n; k += L)
+        *reinterpret_cast<Unaligned*>(weights + k) = R{};
+    for (; k < n; ++k)
+        weights[k] = 0;
 }
 
-/** Append a segment for each row of weights that triples touched, and forget which these are. */
-MemberSegment* collect_rows(const Rows& rows, int width, int center, MemberSegment* segment) {
-    const int K = rows.triples.term->near.n;
-    for (int pair = 0; pair < rows.terms.n_pairs; ++pair) {
-        MemberRange* ranges = rows.ranges + long(pair) * K;
-        const bool equal = is_equal(pair, rows.terms.n_elements);
-        for (int a = 0; a < K + 3; ++a) { // it counts for the four intervals up to its own
-            MemberRange all = {0, 0, 0, 0};
-            for (int interval = a < 3 ? 0 : a - 3; interval <= a && interval < K; ++interval) {
-                const MemberRange& one = ranges[interval];
-                if (one.far_end)
-                    widen(all, one.second, one.second_end, one.far, one.far_end);
+/** Makes segments of what all waiting environments touched. */
+struct Collector {
+    const LocalTerms& terms;
+    const Members& members;
+    const MemberMemory& memory;
+    MemberSegment* segment;
+
+    /** One segment for each function of pairs. */
+    KML_INLINE void add(const MemberPairs& pairs) {
+        for (int other = 0; other < terms.n_elements; ++other) {
+            const long pair = pair_of(memory.center, other, terms.n_elements),
+                       place = pairs.weights + other * pairs.row;
+            for (int q = 0; q < memory.n; ++q) {
+                double* numbers = memory.numbers + q * members.n_numbers;
+                weights_of_moments(numbers + pairs.moments + pair * (pairs.n + 1) * 4, pairs.n, numbers + place);
             }
-            if (all.far_end)
-                segment = rows_of_spline(rows, pair, equal, a, all, width, center, segment);
+            *segment++ = {place, pairs.table + pair * pairs.n * members.width, pairs.n};
         }
-        for (int a = 0; a < K; ++a)
-            ranges[a].far_end = 0;
     }
-    return segment;
+
+    KML_INLINE void clear(long place, long n) {
+        for (int q = 0; q < memory.n; ++q)
+            clear_weights(memory.numbers + q * members.n_numbers + place, n);
+    }
+
+    /** A segment for each row of one function's weights with this first spline. */
+    KML_INLINE void add_rows(const MemberTriples& triples, long pair, bool equal, int a, Integers range) {
+        const ThreeBody& term = *triples.term;
+        const int K = term.near.n, far = term.far.n + 3 - range[2], n = range[3] - far;
+        const long function = long(memory.center) * terms.n_pairs + pair;
+        const long weights = triples.weights + pair * term.block + far;
+        for (int b = K + 3 - range[0]; b < range[1]; ++b) {
+            const long place = weights + a * term.plane + b * term.row;
+            if (a >= K || b >= K) // where all coefficients are zero
+                clear(place, n);
+            else if (equal && a > b) {
+                for (int q = 0; q < memory.n; ++q) {
+                    double* numbers = memory.numbers + q * members.n_numbers;
+                    add_weights(numbers + place, numbers + weights + b * term.plane + a * term.row, n);
+                }
+                clear(place, n);
+            } else
+                *segment++ = {place, triples.table + (((function * K + a) * K + b) * term.row + far) * members.width,
+                              n};
+        }
+    }
+
+    /** All rows of weights that triples touched; forgets which these are. */
+    KML_INLINE void add(const MemberTriples& triples) {
+        const int K = triples.term->near.n;
+        for (int pair = 0; pair < terms.n_pairs; ++pair) {
+            MemberRange* ranges = memory.ranges + triples.first_range + long(pair) * K;
+            const bool equal = is_equal(pair, terms.n_elements);
+            for (int a = 0; a < K + 3; ++a) { // it counts for the four intervals up to its own
+                Integers all = {};
+                for (int interval = a < 3 ? 0 : a - 3; interval <= a && interval < K; ++interval)
+                    all = widened(all, reinterpret_cast<const Integers&>(ranges[interval]));
+                if (all[3])
+                    add_rows(triples, pair, equal, a, all);
+            }
+            for (int a = 0; a < K; ++a)
+                ranges[a] = {};
+        }
+    }
+};
+
+/** Where the weights of an environment's coefficients go. */
+struct Watched {
+    const LocalTerms& terms;
+    const Members& members;
+    double* numbers;
+    MemberRange* ranges;
+
+    KML_INLINE PairMoments pairs(int m) const { return {numbers + members.two_body[m].moments}; }
+    KML_INLINE TripleWeights triples(int m) const {
+        const MemberTriples& triples = members.three_body[m];
+        return {numbers + triples.weights, ranges + triples.first_range, terms.n_elements};
+    }
+};
+
+void weigh_members(const LocalTerms& terms, const Members& members, int center, const Neighbors& neighbors,
+                   double* scratch, MemberMemory& memory, EnvironmentResult& result) {
+    const Watched watch = {terms, members, memory.numbers + memory.n * members.n_numbers, memory.ranges};
+    watched_environment(terms, center, neighbors, scratch, watch, result);
+    if (result.closest < coincident_square)
+        return;
+    memory.center = center;
+    ++memory.n;
 }
 
-void members_of(const LocalTerms& terms, const Members& members, int center, const Neighbors& neighbors, int n_sides,
-                double* scratch, MemberMemory& memory, double* energies) {
-    double one = 1;
-    MemberSegment* segment = memory.segments;
-    *segment++ = {&one, members.one_body + long(center) * members.width, 1};
+void multiply_members(const LocalTerms& terms, const Members& members, MemberMemory& memory, double* energies) {
+    Collector collector = {terms, members, memory, memory.segments};
     for (int m = 0; m < members.n_two_body; ++m)
-        segment = weigh_pairs(terms, members.two_body[m], members.width, center, neighbors, memory.weights, segment);
-    Sides sides = lay_out(scratch, neighbors.n);
-    sides.n = n_sides;
-    for (int m = 0; m < members.n_three_body; ++m) {
-        const MemberTriples& triples = members.three_body[m];
-        const Rows rows = {triples, terms, memory.weights + triples.first, memory.ranges + triples.first_range};
-        weigh_triples(rows, sides);
-        segment = collect_rows(rows, members.width, center, segment);
+        collector.add(members.two_body[m]);
+    const MemberSegment* touched = collector.segment;
+    for (int m = 0; m < members.n_three_body; ++m)
+        collector.add(members.three_body[m]);
+    const int n = int(collector.segment - memory.segments);
+    switch (memory.n) {
+    case 1:
+        multiply_waiting<1>(members, memory, n, energies);
+        break;
+    case 2:
+        multiply_waiting<2>(members, memory, n, energies);
+        break;
+    case 3:
+        multiply_waiting<3>(members, memory, n, energies);
+        break;
+    default:
+        multiply_waiting<4>(members, memory, n, energies);
     }
-    const int n = int(segment - memory.segments);
-    multiply_segments(memory.segments, n, members.width, energies);
-    for (int s = 1; s < n; ++s)
-        move_weights(memory.segments[s].weights, nullptr, memory.segments[s].n);
+    for (; touched < collector.segment; ++touched)
+        collector.clear(touched->weights, touched->n);
+    memory.n = 0;
 }
 
 } // namespace
 
 #define KML_MEMBERS(name) KML_JOIN(members_, name)
 
-extern MemberFunction* const KML_MEMBERS(KML_NAME);
-MemberFunction* const KML_MEMBERS(KML_NAME) = members_of;
+extern const MemberFunctions KML_MEMBERS(KML_NAME);
+const MemberFunctions KML_MEMBERS(KML_NAME) = {weigh_members, multiply_members};
 
 } // namespace kml

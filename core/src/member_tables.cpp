@@ -6,24 +6,24 @@
 
 namespace kml {
 
-extern MemberFunction* const members_baseline;
+extern const MemberFunctions members_baseline;
 #if defined(__x86_64__)
-extern MemberFunction *const members_avx2, *const members_avx512;
+extern const MemberFunctions members_avx2, members_avx512;
 #endif
 
-MemberFunction* member_function(const char* isa) {
+const MemberFunctions* member_functions(const char* isa) {
 #if defined(__x86_64__)
     if (!std::strcmp(isa, "avx512"))
-        return members_avx512;
+        return &members_avx512;
     if (!std::strcmp(isa, "avx2"))
-        return members_avx2;
+        return &members_avx2;
 #endif
-    return std::strcmp(isa, "baseline") ? nullptr : members_baseline;
+    return std::strcmp(isa, "baseline") ? nullptr : &members_baseline;
 }
 
-void set_polynomials(size_t pairs, size_t K, size_t stride, const double* coefficients, double* polynomials) {
+void set_polynomials(size_t pairs, size_t K, const double* coefficients, double* polynomials) {
     for (size_t pair = 0; pair < pairs; ++pair) {
-        const double* given = coefficients + pair * stride;
+        const double* given = coefficients + pair * K;
         const auto at = [&](size_t k) { return k < K ? given[k] : 0.0; };
         for (size_t b = 0; b < K; ++b) {
             const double c0 = at(b), c1 = at(b + 1), c2 = at(b + 2), c3 = at(b + 3);
@@ -46,32 +46,31 @@ MemberTables::MemberTables(const WeightFile& file, const LocalTerms& terms, cons
     force_scale = given.force_scale, force_floor = given.force_floor;
     const size_t width = whole_lines(given.members), n_elements = size_t(terms.n_elements);
     members.width = int(width);
-    members.n_segments = 1; // of one-body energies
     one_body.assign(n_elements * width, 0.0);
     for (size_t s = 0; s < given.members; ++s)
         for (size_t k = 0; k < n_elements; ++k)
             one_body[k * width + s] = given.atom_energies[s * n_elements + k];
     for (size_t m = 0; m < file.spline2.size(); ++m)
-        add(file.spline2[m], terms.two_body[m], terms.n_elements);
+        add(file.spline2[m], terms.n_elements);
     for (size_t m = 0; m < file.spline3.size(); ++m)
         add(file.spline3[m], terms.three_body[m], terms.n_pairs);
     members.n_two_body = int(two_body.size()), members.n_three_body = int(three_body.size());
     members.two_body = two_body.data(), members.three_body = three_body.data();
     members.one_body = one_body.data();
-    function = member_function(instruction_set(isa)->name);
+    functions = member_functions(instruction_set(isa)->name);
 }
 
-void MemberTables::add(const Spline2Term& file, const TwoBody& term, int n_elements) {
+void MemberTables::add(const Spline2Term& file, int n_elements) {
     const size_t K = file.n_intervals, width = size_t(members.width), size = file.coefficients.size();
-    const size_t row = (K + 7) / 4 * 4;
-    AlignedVector table(size / K * row * width, 0.0);
+    AlignedVector table(size * width, 0.0);
     for (size_t s = 0; s < size_t(n_members); ++s)
-        for (size_t pair = 0; pair < size / K; ++pair)
-            for (size_t k = 0; k < K; ++k)
-                table[(pair * row + k) * width + s] = file.deviations[s * size + pair * K + k];
+        for (size_t k = 0; k < size; ++k)
+            table[k * width + s] = file.deviations[s * size + k];
     tables.push_back(std::move(table));
-    two_body.push_back({term.grid, term.cutoff, long(row), tables.back().data(), members.n_weights});
-    members.n_weights += long(whole_lines(4 * size_t(n_elements) * row));
+    const long moments = members.n_numbers, weights = moments + long(whole_lines(4 * (K + 1) * (size / K)));
+    const long row = long(whole_lines(K + 4));
+    two_body.push_back({int(K), tables.back().data(), moments, weights, row});
+    members.n_numbers = weights + n_elements * row;
     members.n_segments += n_elements;
 }
 
@@ -84,8 +83,8 @@ void MemberTables::add(const Spline3Term& file, const ThreeBody& term, int n_pai
             for (size_t far = 0; far < M; ++far)
                 table[(k * row + far) * width + s] = file.deviations[s * size + k * M + far];
     tables.push_back(std::move(table));
-    three_body.push_back({&term, tables.back().data(), members.n_weights, members.n_ranges});
-    members.n_weights += long(whole_lines(size_t(n_pairs) * size_t(term.block)));
+    three_body.push_back({&term, tables.back().data(), members.n_numbers, members.n_ranges});
+    members.n_numbers += long(whole_lines(size_t(n_pairs) * size_t(term.block)));
     members.n_ranges += long(n_pairs) * long(K);
     members.n_segments += long(n_pairs) * long(K * K);
 }
@@ -108,11 +107,11 @@ void MemberTables::combine(const LocalTerms& terms, const double* weights, Combi
     combined.tables.resize(size_t(terms.n_two_body + terms.n_three_body));
     size_t next = 0;
     for (size_t m = 0; m < two_body.size(); ++m) {
-        const size_t K = size_t(two_body[m].grid.n), row = size_t(two_body[m].row);
-        AlignedVector coefficients(pairs * row), &table = combined.tables[next++];
-        multiply(two_body[m].table, weights, pairs * row, width, coefficients.data());
+        const size_t K = size_t(two_body[m].n);
+        AlignedVector coefficients(pairs * K), &table = combined.tables[next++];
+        multiply(two_body[m].table, weights, pairs * K, width, coefficients.data());
         table.assign(pairs * (K + 1) * 4, 0.0);
-        set_polynomials(pairs, K, row, coefficients.data(), table.data());
+        set_polynomials(pairs, K, coefficients.data(), table.data());
         combined.two_body[m].polynomials = table.data();
     }
     for (size_t m = 0; m < three_body.size(); ++m) {

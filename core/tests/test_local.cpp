@@ -87,8 +87,8 @@ static double plain_energy(const LocalTerms& terms, const Sample& s) {
             Side first, second;
             if (far > three.taper_start && far < three.cutoff_far && prepare_side(three, rj, first) &&
                 prepare_side(three, r, second))
-                energy +=
-                    three_body<2>(three, three_body_function(three, s.center, ej, ek), first, second, far, slopes);
+                energy += three_body<2>(three, three_body_function(three, s.center, ej, ek), first, second,
+                                        prepare_far<2>(three, far), slopes);
         }
     }
     return energy;

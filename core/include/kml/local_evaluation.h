@@ -80,9 +80,12 @@ public:
     NeighborList list;
 
 private:
+    Failure part_environments(const LocalModel& model, int lane, long part) noexcept;
     Failure environment(const LocalModel& model, int lane, long i, double* virial) noexcept;
     void reserve_members(const LocalModel& model, size_t n_lanes);
-    void add_members(const LocalModel& model, int lane, long i, const Neighbors& neighbors, int n_sides) noexcept;
+    void weigh_members(const LocalModel& model, int lane, long i, const Neighbors& neighbors,
+                       EnvironmentResult& result) noexcept;
+    void multiply_members(const LocalModel& model, int lane, long i) noexcept;
     void sum_members(const LocalModel& model, int lane, long part) noexcept;
     Failure combine(const LocalModel& model) noexcept;
     Failure finish_batch(const LocalModel& model, int lane, long first_part, long last_part) noexcept;
@@ -104,9 +107,10 @@ private:
     CombinedTerms combined;
     struct Lane {
         AlignedVector numbers, scratch;
-        AlignedVector member_energies, member_weights; // (batch_atoms, width); MemberMemory
+        AlignedVector member_energies, member_numbers; // (batch_atoms, width); of `waiting`
         std::vector<MemberRange> ranges;
         std::vector<MemberSegment> segments;
+        MemberMemory waiting = {};
         std::vector<int> entry, element;
         size_t first; // atom of the batch
         SoapBatch soap;

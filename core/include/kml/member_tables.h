@@ -33,18 +33,18 @@ public:
     MemberTables(MemberTables&&) = default;
     MemberTables& operator=(MemberTables&&) = default;
 
-    bool empty() const { return !function; }
+    bool empty() const { return !functions; }
     int width() const { return members.width; }
     /** Make the terms Σ_s weights[s] (member s); `weights` (width,), zero beyond the members. Throws std::bad_alloc. */
     void combine(const LocalTerms& terms, const double* weights, CombinedTerms& combined) const;
 
     Members members = {}; // points into the arrays below
-    MemberFunction* function = nullptr;
+    const MemberFunctions* functions = nullptr;
     int n_members = 0;
     double energy_scale = 1, energy_floor = 0, atom_scale = 1, atom_floor = 0, force_scale = 1, force_floor = 0;
 
 private:
-    void add(const Spline2Term& file, const TwoBody& term, int n_elements);
+    void add(const Spline2Term& file, int n_elements);
     void add(const Spline3Term& file, const ThreeBody& term, int n_pairs);
 
     std::vector<MemberPairs> two_body;
@@ -53,9 +53,8 @@ private:
     AlignedVector one_body;
 };
 
-/** Set the polynomials (pairs, K + 1, 4) of two_body.h from coefficients (pairs, stride), of which K may not be zero.
- */
-void set_polynomials(size_t pairs, size_t K, size_t stride, const double* coefficients, double* polynomials);
+/** Set the polynomials (pairs, K + 1, 4) of two_body.h from coefficients (pairs, K). */
+void set_polynomials(size_t pairs, size_t K, const double* coefficients, double* polynomials);
 
 } // namespace kml
 

@@ -52,38 +52,53 @@ static inline const double* three_body_function(const ThreeBody& term, int cente
     return term.coefficients + (long(center) * (long(n) * (n + 1) / 2) + pair) * term.block;
 }
 
-/** Vectors of L lanes that hold the four coefficients along the far axis. */
+/** What a power of t enters the B-splines p L … p L + L - 1 with, in the lanes. */
 template <int L>
-struct Far {
-    Real<L> part[4 / L];
-};
-
-template <int L>
-KML_INLINE Far<L> load_far(const double* p) {
-    // An unaligned load: the far interval is any number.
-    typedef double Unaligned __attribute__((vector_size(8 * L), may_alias, aligned(8)));
-    Far<L> v;
-    KML_UNROLL for (int k = 0; k < 4 / L; ++k) v.part[k] = *reinterpret_cast<const Unaligned*>(p + k * L);
-    return v;
+KML_INLINE Real<L> spline_powers(int power, int p) {
+    constexpr double c[4][4] = {{1.0 / 6, 2.0 / 3, 1.0 / 6, 0}, // by power, then by spline
+                                {-0.5, 0, 0.5, 0},
+                                {0.5, -1, 0.5, 0},
+                                {-1.0 / 6, 0.5, -0.5, 1.0 / 6}};
+    Real<L> lanes;
+    KML_UNROLL for (int l = 0; l < L; ++l) lanes[l] = c[power][p * L + l];
+    return lanes;
 }
 
 /** Set w to the four B-splines at t, in the lanes, and d to their slopes: bspline_weights() without a way through
  * memory. */
 template <int L>
 KML_INLINE void far_weights(double t, double inverse_spacing, Real<L>* w, Real<L>* d) {
-    constexpr double c[4][4] = {{1.0 / 6, 2.0 / 3, 1.0 / 6, 0}, // by power of t, then by spline
-                                {-0.5, 0, 0.5, 0},
-                                {0.5, -1, 0.5, 0},
-                                {-1.0 / 6, 0.5, -0.5, 1.0 / 6}};
     KML_UNROLL for (int p = 0; p < 4 / L; ++p) {
-        Real<L> c0, c1, c2, c3;
-        KML_UNROLL for (int l = 0; l < L; ++l) {
-            c0[l] = c[0][p * L + l], c1[l] = c[1][p * L + l];
-            c2[l] = c[2][p * L + l], c3[l] = c[3][p * L + l];
-        }
+        const Real<L> c0 = spline_powers<L>(0, p), c1 = spline_powers<L>(1, p), c2 = spline_powers<L>(2, p),
+                      c3 = spline_powers<L>(3, p);
         w[p] = ((c3 * t + c2) * t + c1) * t + c0;
         d[p] = ((3.0 * c3 * t + 2.0 * c2) * t + c1) * inverse_spacing;
     }
+}
+
+/** The neighbors' distance as a triple needs it: T w and (T w)' of the four B-splines, in lanes. */
+template <int L>
+struct FarSide {
+    Real<L> weights[4 / L], slopes[4 / L];
+    int interval;
+};
+
+/** Prepare a distance above taper_start and below cutoff_far, Å. */
+template <int L>
+KML_INLINE FarSide<L> prepare_far(const ThreeBody& term, double distance) {
+    FarSide<L> far;
+    double t;
+    far.interval = grid_interval(term.far, distance, t);
+    far_weights<L>(t, term.far.inverse_spacing, far.weights, far.slopes);
+    if (distance < term.taper_start + term.taper_width) {
+        double dtaper;
+        const double taper = smooth_step(distance, term.taper_start, term.taper_width, dtaper);
+        KML_UNROLL for (int p = 0; p < 4 / L; ++p) {
+            far.slopes[p] = taper * far.slopes[p] + dtaper * far.weights[p];
+            far.weights[p] *= taper;
+        }
+    }
+    return far;
 }
 
 /**
@@ -93,35 +108,24 @@ KML_INLINE void far_weights(double t, double inverse_spacing, Real<L>* w, Real<L
  *
  * @param function  of the elements, from three_body_function()
  * @param j, k      prepared neighbors, the one of the first element first
- * @param far       r_jk in Å, above taper_start and below cutoff_far
+ * @param far       their distance, prepared
  * @param slopes    OUT dE/dr_ij, dE/dr_ik, dE/dr_jk, and a fourth that means nothing
  */
 template <int L>
-KML_INLINE double three_body(const ThreeBody& term, const double* function, const Side& j, const Side& k, double far,
-                             double* slopes) {
+KML_INLINE double three_body(const ThreeBody& term, const double* function, const Side& j, const Side& k,
+                             const FarSide<L>& far, double* slopes) {
     static_assert(L == 2 || L == 4, "the far axis has four coefficients");
-    double t;
-    const int interval = grid_interval(term.far, far, t);
     constexpr int parts = 4 / L;
-    Real<L> w[parts], d[parts];
-    far_weights<L>(t, term.far.inverse_spacing, w, d);
-    if (far < term.taper_start + term.taper_width) {
-        double dtaper;
-        const double taper = smooth_step(far, term.taper_start, term.taper_width, dtaper);
-        KML_UNROLL for (int p = 0; p < parts; ++p) {
-            d[p] = taper * d[p] + dtaper * w[p];
-            w[p] *= taper;
-        }
-    }
-    const double* start = function + j.interval * term.plane + k.interval * term.row + interval;
+    const double* start = function + j.interval * term.plane + k.interval * term.row + far.interval;
     Real<L> value[parts] = {}, by_j[parts] = {}, by_k[parts] = {};
     KML_UNROLL for (int b = 0; b < 4; ++b) {
         Real<L> v[parts] = {}, s[parts] = {};
         KML_UNROLL for (int a = 0; a < 4; ++a) {
-            const Far<L> c = load_far<L>(start + a * term.plane + b * term.row);
+            const double* row = start + a * term.plane + b * term.row; // unaligned: the far interval is any number
             KML_UNROLL for (int p = 0; p < parts; ++p) {
-                v[p] += j.weights[a] * c.part[p];
-                s[p] += j.slopes[a] * c.part[p];
+                const Real<L> c = load_unaligned<L>(row + p * L);
+                v[p] += j.weights[a] * c;
+                s[p] += j.slopes[a] * c;
             }
         }
         KML_UNROLL for (int p = 0; p < parts; ++p) {
@@ -132,10 +136,10 @@ KML_INLINE double three_body(const ThreeBody& term, const double* function, cons
     }
     Real<L> sums[4] = {};
     KML_UNROLL for (int p = 0; p < parts; ++p) {
-        sums[0] += by_j[p] * w[p];
-        sums[1] += by_k[p] * w[p];
-        sums[2] += value[p] * d[p];
-        sums[3] += value[p] * w[p];
+        sums[0] += by_j[p] * far.weights[p];
+        sums[1] += by_k[p] * far.weights[p];
+        sums[2] += value[p] * far.slopes[p];
+        sums[3] += value[p] * far.weights[p];
     }
     alignas(32) double result[4];
     if constexpr (L == 4) {
