@@ -106,7 +106,7 @@ SOAP_MODELS = _soap_table()
 LOCAL_MODELS = _table() | SOAP_MODELS
 
 
-def uncertain(weights, members=3, n_explained=0, prior_variance=0.5, seed=21, **scales):
+def uncertain(weights, members=3, n_explained=0, prior_variance=0.5, seed=21, triangle=False, **scales):
     """Return a model with random uncertainty: some 0.1 eV an atom by its members.
 
     With `n_explained` rows, `soap` terms also have the prior variance that their sparse points leave open.
@@ -127,6 +127,9 @@ def uncertain(weights, members=3, n_explained=0, prior_variance=0.5, seed=21, **
             length = np.linalg.norm(term.sparse_points[0]) ** (2 * term.zeta)  # 1 where points are normalized
             size = 0.3 * np.sqrt(prior_variance / (term.n_sparse * n_explained)) / length
             fields["explained"] = size * rng.normal(size=(n_explained, term.n_sparse))
+            if triangle:  # as trainers write it, but for the order of the points
+                begins = rng.permutation(term.n_sparse)
+                fields["explained"][np.arange(n_explained)[:, None] < begins] = 0.0
             fields["prior_variance"] = prior_variance / length
         terms.append(replace(term, **fields))
     atom_energies = rng.normal(0, 0.05, (members, len(weights.elements)))
@@ -152,6 +155,13 @@ def _uncertain_table():
         "soap, pairs and repulsion of silica": uncertain(Weights(elements=SILICA, terms=soap), 4, 5, **scales),
         "raw soap of one center, two terms": uncertain(
             Weights(elements=SILICA, terms=(random_soap(SILICA, rng, 2.0, **raw), random_soap(SILICA, rng, 1.5))), 2, 3
+        ),
+        "soap of many points, a triangle explained": uncertain(
+            Weights(elements=SILICA, terms=(random_soap(SILICA, rng, 4.0, n_sparse=150, scale=0.1),)),
+            9,
+            90,
+            triangle=True,
+            **scales,
         ),
     }
 

@@ -12,7 +12,8 @@ from openmm_kml.reference import evaluate_structure
 from openmm_kml.reference_uncertainty import member, raw_gdml, raw_local
 from openmm_kml.training import GDMLOptions, fit_gdml
 from openmm_kml.training.gdml_uncertainty import Explained, choose_sizes
-from openmm_kml.training.soap import fit_soap
+from openmm_kml.training.soap import fit_soap, uncertainty
+from openmm_kml.training.soap.prior import jittered_kernel
 from openmm_kml.training.soap.uncertainty import unexplained
 from openmm_kml.training.uncertainty import Predictions
 
@@ -44,6 +45,19 @@ def test_rows_of_soap_are_the_inverse_covariance(soap):
     K = (term.sparse_points @ term.sparse_points.T) ** term.zeta
     explained = np.sum((K @ term.explained.T) ** 2, axis=1)  # at the sparse points all is explained
     np.testing.assert_allclose(explained, term.prior_variance * np.diag(K), rtol=1e-6)
+
+
+def test_few_rows_of_soap_are_those_of_leading_eigenvectors(soap, monkeypatch):
+    _, fit = soap
+    term = next(term for term in fit.weights.terms if term.kind == "soap")
+    K = jittered_kernel(term, 1e-8)
+    values, vectors = np.linalg.eigh(K)
+    monkeypatch.setattr(uncertainty, "MOST_ROWS", 3)
+    rows = uncertainty.explained_rows(term, 0.7, 1e-8)
+    assert rows.shape == (3, len(K))
+    assert np.all(rows[[0, 0, 1], [0, 1, 0]] == 0)  # point m has the last m + 1 rows
+    expected = (vectors[:, -3:] / values[-3:]) @ vectors[:, -3:].T
+    np.testing.assert_allclose(rows.T @ rows, 0.7 * expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
 def test_what_is_left_open_gets_its_share(soap):

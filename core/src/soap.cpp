@@ -29,6 +29,7 @@ struct Soap::Preparation {
     std::vector<double> rotation; // (L + 1, N, N): c' = Vᵀ c
     std::vector<double> reach;    // (L + 1, N): largest relative size of a rotated function
     std::vector<double> points;   // (M, D) in the order of the file, rotated, without √2
+    std::vector<size_t> order;    // (M): number in the file of each sparse point as they stand in panels
 };
 
 static double pi() { return 3.14159265358979323846; }
@@ -43,9 +44,10 @@ Soap::Soap(const SoapTerm& term, const char* isa, SoapPurpose purpose) : functio
     set_radial(term, work);
     set_angular(term);
     set_elements(term, work);
+    set_order(term, purpose, work);
     set_panels(term, purpose, work);
     if (purpose == SoapPurpose::evaluation) {
-        set_members(term);
+        set_members(term, work);
         set_polynomial(term);
     }
     summarize(term);
@@ -333,6 +335,25 @@ void Soap::set_elements(const SoapTerm& term, const Preparation& work) {
     tables.counts = counts.data(), tables.centers = centers.data(), tables.channel = channel.data();
 }
 
+/** The first explained row that has more than zero for a sparse point; their number where none has. */
+static size_t first_row(const SoapTerm& term, size_t point) {
+    const size_t M = size_t(term.n_sparse);
+    size_t row = 0;
+    while (row < term.n_explained && term.explained[row * M + point] == 0)
+        ++row;
+    return row;
+}
+
+/** Sort the sparse points such that a permuted triangle of explained rows stands as a triangle. */
+void Soap::set_order(const SoapTerm& term, SoapPurpose purpose, Preparation& work) {
+    std::vector<size_t> rows;
+    for (size_t s = 0; s < size_t(term.n_sparse); ++s) {
+        work.order.push_back(s);
+        rows.push_back(purpose == SoapPurpose::evaluation ? first_row(term, s) : 0);
+    }
+    std::stable_sort(work.order.begin(), work.order.end(), [&](size_t a, size_t b) { return rows[a] < rows[b]; });
+}
+
 void Soap::set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparation& work) {
     const size_t M = size_t(term.n_sparse), D = size_t(tables.dimension), rows = whole_lines(M);
     const size_t L1 = size_t(term.n_angular), N = size_t(term.n_radial);
@@ -357,22 +378,24 @@ void Soap::set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparati
             const size_t place = size_t(power_first[l]) + (term.diagonal_radial ? q : K * (K + 1) / 2 + J);
             for (size_t s = 0; s < M; ++s)
                 panels[(s / 8 * D + place) * 8 + s % 8] =
-                    work.points[s * size_t(term.dimension) + q * L1 + l] * (k == j ? 1.0 : 2.0);
+                    work.points[work.order[s] * size_t(term.dimension) + q * L1 + l] * (k == j ? 1.0 : 2.0);
         }
     coefficients.assign(rows, 0.0);
-    std::copy(term.coefficients.begin(), term.coefficients.end(), coefficients.begin());
-    if (!term.sparse_offsets.empty()) {
-        offsets.assign(rows, 0.0);
-        std::copy(term.sparse_offsets.begin(), term.sparse_offsets.end(), offsets.begin());
-        tables.offsets = offsets.data();
+    offsets.assign(term.sparse_offsets.empty() ? 0 : rows, 0.0);
+    for (size_t s = 0; s < M; ++s) {
+        coefficients[s] = term.coefficients[work.order[s]];
+        if (!offsets.empty())
+            offsets[s] = term.sparse_offsets[work.order[s]];
     }
+    if (!offsets.empty())
+        tables.offsets = offsets.data();
     tables.form = SoapForm::sum;
     tables.n_rows = long(rows);
     tables.panels = panels.data(), tables.coefficients = coefficients.data();
 }
 
 /** What a term with uncertainty needs besides: the sparse points again, deviations and explained rows by panels. */
-void Soap::set_members(const SoapTerm& term) {
+void Soap::set_members(const SoapTerm& term, const Preparation& work) {
     const size_t M = size_t(term.n_sparse), rows = size_t(tables.n_rows), S = term.deviations.size() / M;
     if (S == 0)
         return;
@@ -381,16 +404,14 @@ void Soap::set_members(const SoapTerm& term) {
     deviations.assign(rows * n_sums, 0.0);
     for (size_t k = 0; k < S + term.n_explained; ++k)
         for (size_t s = 0; s < M; ++s) {
-            const double value = k < S ? term.deviations[k * M + s] : term.explained[(k - S) * M + s];
+            const size_t given = work.order[s];
+            const double value = k < S ? term.deviations[k * M + given] : term.explained[(k - S) * M + given];
             deviations[(s / 8 * n_sums + (k < S ? k : width + k - S)) * 8 + s % 8] = value;
         }
-    tables.members = {points.data(),
-                      tables.offsets,
-                      long(rows),
-                      deviations.data(),
-                      long(width),
-                      long(n_sums),
-                      term.n_explained ? term.prior_variance : 0};
+    for (size_t s = 0; s < M; s += soap_member_panels * soap_panel) // the first of the sorted points begins first
+        first_explained.push_back(long(std::min(n_sums, width + first_row(term, work.order[s]) / 8 * 8)));
+    tables.members = {points.data(),          tables.offsets, long(rows),   deviations.data(),
+                      first_explained.data(), long(width),    long(n_sums), term.n_explained ? term.prior_variance : 0};
 }
 
 /** Replace the sum over sparse points where a polynomial of degree one or two costs less. */

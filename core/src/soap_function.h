@@ -92,8 +92,8 @@ void evaluate_groups(const SoapTables& tables, Block& block, Arena& arena, const
     const KernelSums out = {rows, sums};
     const bool sum = tables.form == SoapForm::sum;
     kernel(tables, block.groups, block.n_groups, block.values, sum ? &out : nullptr);
-    for (int g = 0; g < block.n_groups && !sum; ++g)
-        member_sums(tables, block.groups[g], block.values, sums + block.groups[g].first * tables.members.n_sums);
+    if (!sum)
+        member_sums(tables, block.groups, block.n_groups, block.values, out);
     evaluate_members(tables, block.groups, block.n_groups, sums, *call);
 }
 

@@ -160,6 +160,16 @@ void weigh_rows(const SoapTables& tables, const Group& group, long first, long r
 /** Entries of the power spectrum whose part of `rows` sparse points stays in the second cache. */
 KML_INLINE long entries_together(long rows) { return round_up((1 << 16) / rows, soap_panel); }
 
+/** values (rows, G) of each group, rows · soap_group apart, = p·x for the rows x of some panels. */
+void multiply_groups(const SoapTables& tables, const Group* groups, int n_groups, const double* x, long rows,
+                     double* values) {
+    const long D = tables.dimension, together = entries_together(rows);
+    for (long d = 0; d < D; d += together)
+        for (int g = 0; g < n_groups; ++g)
+            multiply(groups[g].lanes, D, D - d < together ? D - d : together, rows / soap_panel, x + d * soap_panel,
+                     groups[g].spectrum + d * groups[g].lanes, d == 0, values + g * rows * soap_group);
+}
+
 /** Energies of a polynomial form of degree one or two; sets the slopes to dE/dp. */
 void polynomial(const SoapTables& tables, Group* groups, int n_groups) {
     const long D = tables.dimension;
@@ -210,19 +220,16 @@ void kernel(const SoapTables& tables, Group* groups, int n_groups, double* value
             store<W>(groups[g].energy + at, R{});
     for (long first = 0; first < tables.n_rows; first += tables.block_rows) {
         const long rows = tables.n_rows - first < tables.block_rows ? tables.n_rows - first : tables.block_rows;
-        const long panels = rows / soap_panel, together = entries_together(rows), room = rows * soap_group;
+        const long together = entries_together(rows), room = rows * soap_group;
         const double* x = tables.panels + first * D;
-        for (long d = 0; d < D; d += together)
-            for (int g = 0; g < n_groups; ++g)
-                multiply(groups[g].lanes, D, D - d < together ? D - d : together, panels, x + d * soap_panel,
-                         groups[g].spectrum + d * groups[g].lanes, d == 0, values + g * room);
+        multiply_groups(tables, groups, n_groups, x, rows, values);
         for (int g = 0; g < n_groups && out; ++g)
             add_kernel_sums(tables, groups[g], first, rows, values + g * room, *out);
         for (int g = 0; g < n_groups; ++g)
             weigh_rows(tables, groups[g], first, rows, values + g * room);
         for (long d = 0; d < D; d += together)
             for (int g = 0; g < n_groups; ++g)
-                contract(groups[g].lanes, D, D - d < together ? D - d : together, panels, x + d * soap_panel,
+                contract(groups[g].lanes, D, D - d < together ? D - d : together, rows / soap_panel, x + d * soap_panel,
                          values + g * room, first == 0, groups[g].slope + d * groups[g].lanes);
     }
 }

@@ -28,13 +28,19 @@ R lower_of(const SoapTables& tables, R base) {
     }
 }
 
-/** values (rows, G) = p·x_s for the sparse points first <= s < first + rows. */
-void point_products(const SoapTables& tables, const Group& group, long first, long rows, double* values) {
-    const long D = tables.dimension, G = group.lanes;
-    const double* x = tables.members.points + first * D;
-    for (long d = 0, n = entries_together(rows); d < D; d += n)
-        multiply(group.lanes, D, D - d < n ? D - d : n, rows / soap_panel, x + d * soap_panel, group.spectrum + d * G,
-                 d == 0, values);
+/**
+ * Call product(point, panels, start, table) for some panels at a time from a sparse point on, with the explained rows
+ * from `start` on, where others are zero: rows of a triangle are half as many as those of a square.
+ */
+template <class Product>
+KML_INLINE void for_explained(const SoapMembers& members, long first, long rows, Product product) {
+    constexpr long together = soap_member_panels * soap_panel;
+    for (long point = first; point < first + rows; point += together) {
+        const long here = first + rows - point < together ? first + rows - point : together;
+        const long start = members.first_explained[point / together];
+        if (start < members.n_sums)
+            product(point, here / soap_panel, start, members.deviations + point * members.n_sums + start * soap_panel);
+    }
 }
 
 /** Add some sparse points' share of the energies of all members and of the explained ones, from p·x_s. */
@@ -49,20 +55,25 @@ void add_kernel_sums(const SoapTables& tables, const Group& group, long first, l
                 base += members.offsets[first + s];
             store<W>(out.powers + s * G + at, lower_of(tables, base) * base);
         }
-    contract(group.lanes, members.n_sums, members.n_sums, rows / soap_panel,
-             members.deviations + first * members.n_sums, out.powers, first == 0,
-             out.sums + group.first * members.n_sums);
+    double* sums = out.sums + group.first * members.n_sums;
+    for (long k = members.width * G; first == 0 && k < members.n_sums * G; k += W)
+        store<W>(sums + k, R{});
+    contract(group.lanes, members.n_sums, members.width, rows / soap_panel, members.deviations + first * members.n_sums,
+             out.powers, first == 0, sums);
+    for_explained(members, first, rows, [&](long point, long panels, long start, const double* table) {
+        contract(group.lanes, members.n_sums, members.n_sums - start, panels, table, out.powers + (point - first) * G,
+                 false, sums + start * G);
+    });
 }
 
-/** sums (n_sums, G): energies of all members, then explained energies, for one group. */
-void member_sums(const SoapTables& tables, const Group& group, double* values, double* sums) {
+/** Energies of all members, then explained energies, for some groups in any form; values as kernel() has it. */
+void member_sums(const SoapTables& tables, const Group* groups, int n_groups, double* values, const KernelSums& out) {
     const SoapMembers& members = tables.members;
-    // As if it were the first group; the products may be overwritten by their powers.
-    const KernelSums out = {values, sums - group.first * members.n_sums};
     for (long first = 0; first < members.n_rows; first += tables.block_rows) {
         const long rows = members.n_rows - first < tables.block_rows ? members.n_rows - first : tables.block_rows;
-        point_products(tables, group, first, rows, values);
-        add_kernel_sums(tables, group, first, rows, values, out);
+        multiply_groups(tables, groups, n_groups, members.points + first * tables.dimension, rows, values);
+        for (int g = 0; g < n_groups; ++g)
+            add_kernel_sums(tables, groups[g], first, rows, values + g * rows * soap_group, out);
     }
 }
 
@@ -120,7 +131,7 @@ void combine_members(const SoapTables& tables, Group& group, double* values, dou
     const long G = group.lanes, D = tables.dimension;
     const bool prior = members.prior_variance > 0 && call.factor != 0;
     if (prior)
-        member_sums(tables, group, values, sums);
+        member_sums(tables, &group, 1, values, {values, sums - group.first * members.n_sums}); // the powers in place
     R own_slope[soap_group / W] = {};
     for (int at = 0; at < G; at += W) {
         Integer<W> counts = {};
@@ -142,9 +153,13 @@ void combine_members(const SoapTables& tables, Group& group, double* values, dou
     }
     for (long first = 0; first < members.n_rows; first += tables.block_rows) {
         const long rows = members.n_rows - first < tables.block_rows ? members.n_rows - first : tables.block_rows;
-        point_products(tables, group, first, rows, values);
-        multiply(group.lanes, members.n_sums, members.n_sums, rows / soap_panel,
+        multiply_groups(tables, &group, 1, members.points + first * D, rows, values);
+        multiply(group.lanes, members.n_sums, members.width, rows / soap_panel,
                  members.deviations + first * members.n_sums, sums, true, coefficients);
+        for_explained(members, first, rows, [&](long point, long panels, long start, const double* table) {
+            multiply(group.lanes, members.n_sums, members.n_sums - start, panels, table, sums + start * G, false,
+                     coefficients + (point - first) * G);
+        });
         for (long s = 0; s < rows; ++s)
             for (int at = 0; at < G; at += W) {
                 R base = load<W>(values + s * G + at);

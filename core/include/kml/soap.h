@@ -76,8 +76,9 @@ private:
     void set_radial(const SoapTerm& term, const Preparation& work);
     void set_angular(const SoapTerm& term);
     void set_elements(const SoapTerm& term, const Preparation& work);
+    void set_order(const SoapTerm& term, SoapPurpose purpose, Preparation& work);
     void set_panels(const SoapTerm& term, SoapPurpose purpose, const Preparation& work);
-    void set_members(const SoapTerm& term);
+    void set_members(const SoapTerm& term, const Preparation& work);
     void set_polynomial(const SoapTerm& term);
     void summarize(const SoapTerm& term);
 
@@ -86,6 +87,7 @@ private:
     int block_centers = soap_group;
     std::vector<int> rank, first, row, channel, column, power_first, pairs;
     std::vector<unsigned char> counts, centers;
+    std::vector<long> first_explained;
     AlignedVector radial, recursion, scale, species_weights, central, multiplicity, panels, coefficients, offsets,
         linear, points, deviations;
 };

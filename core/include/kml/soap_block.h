@@ -29,6 +29,8 @@ enum class SoapForm {
     linear,    // ζ = 1: v·p + c
 };
 
+constexpr int soap_member_panels = 8; // panels whose explained rows begin together
+
 /** What a term with uncertainty has besides; all zero without. */
 struct SoapMembers {
     const double* points;  // panels (n_rows / 8, dimension, 8) of the sparse points, in whatever form the energy is
@@ -37,6 +39,11 @@ struct SoapMembers {
     /** (n_rows / 8, n_sums, 8): deviations of all members, up to `width`, then the explained rows, zeros at the ends.
      */
     const double* deviations;
+    /**
+     * For each soap_member_panels of the panels the first of n_sums explained rows that has other numbers than zeros, a
+     * multiple of 8.
+     */
+    const long* first_explained;
     long width, n_sums;    // multiples of 8
     double prior_variance; // eV²; 0 without explained rows
 };
