@@ -164,6 +164,6 @@ class Campaign:
         self._tell_times([*(known["chosen"] for known in self.rounds), now.chosen])
         write_frames(self.directory / "labeled.xyz", self.labeled)
         path = self.directory / "model.safetensors"
-        write_atomically(path, now.potential.to_bytes())
+        write_atomically(path, now.model_path.read_bytes())
         self.journal.size()
         return Summary(reason, len(self.rounds), self.calls, failures, len(self.labeled), now.errors, path)

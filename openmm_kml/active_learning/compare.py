@@ -10,7 +10,6 @@ from openmm_kml.active_learning.reference import LabelError, label
 from openmm_kml.active_learning.rounds import Round, errors_of
 from openmm_kml.errors import DataError
 from openmm_kml.files import write_atomically
-from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import read_structures
 from openmm_kml.structures.extended_xyz import write_frames
 from openmm_kml.training.progress import progress_bar
@@ -58,7 +57,7 @@ def compare_with_random(campaign, n_test):
         size = sum(
             (campaign.rounds[number - 1] if number <= len(campaign.rounds) else _last(campaign))[key] for key in _COUNTS
         )
-        errors = errors_of(KernelPotential.load(now.model_path), test)
+        errors = errors_of(campaign.recipe.load(now.model_path), test)
         result["active"].append(_point(size, errors))
         sizes.append(size)
     sizes = sorted({sizes[k] for k in np.linspace(0, len(sizes) - 1, min(_SIZES, len(sizes))).round().astype(int)})
@@ -147,7 +146,7 @@ def _trained(campaign, directory, frames):
     path = directory / f"model-{len(frames):04d}.safetensors"
     if not path.exists():
         write_atomically(path, to_bytes(campaign.recipe.fit(*campaign.parts(frames)).weights))
-    return KernelPotential.load(path)
+    return campaign.recipe.load(path)
 
 
 def _point(labeled, errors):

@@ -7,6 +7,7 @@ from openmm_kml.active_learning.beginning import begin
 from openmm_kml.active_learning.campaign import Campaign, Summary
 from openmm_kml.active_learning.journal import STATE, Journal, read_state
 from openmm_kml.errors import DataError
+from openmm_kml.interfaces.baseline_kinds import CalculatorBaseline
 
 
 def learn(directory, recipe, settings, calculator, start=None, *, identity=None, compare=0, say=print, progress=True):
@@ -42,7 +43,7 @@ def learn(directory, recipe, settings, calculator, start=None, *, identity=None,
     """
     directory = Path(directory)
     identity = recipe.identity() | {"settings": settings.identity()} | (identity or {})
-    _check_engine(settings)
+    _check_engine(settings, recipe.baseline)
     if start is not None:
         begin(directory, recipe, settings, start, identity)
     state = read_state(directory)
@@ -62,7 +63,11 @@ def learn(directory, recipe, settings, calculator, start=None, *, identity=None,
         journal.close()
 
 
-def _check_engine(settings):
+def _check_engine(settings, baseline):
+    if isinstance(baseline, CalculatorBaseline):
+        raise DataError(f"the exploration does not run the ASE calculator {baseline.name}; give another baseline")
+    if baseline is not None and settings.engine == "lammps":
+        raise DataError("the exploration adds a baseline in OpenMM alone; leave the engine lammps out")
     if settings.engine == "lammps":
         from openmm_kml.active_learning.lammps_run import check_lammps
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from openmm_kml.active_learning.frames import as_molecules, as_set
 from openmm_kml.errors import DataError, ExtensionError
+from openmm_kml.interfaces.baselines import SumPotential, options_beside, record, resolve_baseline, subtract_from
+from openmm_kml.potential import KernelPotential
+from openmm_kml.weights import to_bytes
 
 KINDS = ("gdml", "nbody", "soap")
 _GDML_CHOICES = ("power", "kernel", "length_scale", "regularization", "energies")
@@ -40,16 +43,22 @@ class Recipe:
     kind : str
         ``gdml``, ``nbody`` or ``soap``.
     options : GDMLOptions, NBodyOptions or SoapOptions, optional
+    baseline : object, optional
+        What the models are the difference to, as `openmm_kml.interfaces.baselines.resolve_baseline` takes it: a weight
+        file, or the System of a molecule.
     """
 
     kind: str
     options: object = None
+    baseline: object = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; {self.kind!r} was given")
         if self.options is None:
             object.__setattr__(self, "options", _default_options(self.kind))
+        if self.baseline is not None:
+            object.__setattr__(self, "baseline", resolve_baseline(self.baseline))
 
     @property
     def molecule(self):
@@ -101,19 +110,37 @@ class Recipe:
         if self.kind == "gdml":
             from openmm_kml.training import fit_gdml
 
-            fit = fit_gdml(as_molecules(train), as_molecules(validation), options, earlier)
-            return Trained(fit.weights, _kept_of_gdml(fit.report["hyperparameters"]), _factored(fit))
+            fit = fit_gdml(self._rest(as_molecules(train)), self._rest(as_molecules(validation)), options, earlier)
+            return Trained(self._recorded(fit.weights), _kept_of_gdml(fit.report["hyperparameters"]), _factored(fit))
         if self.kind == "nbody":
             from openmm_kml.training.nbody import fit_nbody as fit_local
         else:
             from openmm_kml.training.soap import fit_soap as fit_local
 
             options = replace(options, n_sparse=_sparse_points(options.n_sparse, train))
-        fit = fit_local(as_set(train), as_set(validation) if validation else None, options, earlier)
+        if self.baseline is not None:
+            options = options_beside(options, self.baseline)
+        held = self._rest(as_set(validation)) if validation else None
+        fit = fit_local(self._rest(as_set(train)), held, options, earlier)
         known = {entry.name for entry in fields(options)}
         found = fit.report["hyperparameters"]
         kept = {name: value for name, value in found.items() if name in known and _is_number(value)}
-        return Trained(fit.weights, kept, fit.factored)
+        return Trained(self._recorded(fit.weights), kept, fit.factored)
+
+    def load(self, path):
+        """Return the potential of a weight file of this recipe, of the sum where there is a baseline."""
+        return KernelPotential.load(path) if self.baseline is None else SumPotential.load(path, self.baseline)
+
+    def potential(self, weights):
+        """Return the potential of trained weights, of the sum where there is a baseline."""
+        data = to_bytes(weights)
+        return KernelPotential.from_bytes(data) if self.baseline is None else SumPotential(data, self.baseline)
+
+    def _rest(self, data):
+        return data if self.baseline is None else subtract_from(data, self.baseline)
+
+    def _recorded(self, weights):
+        return weights if self.baseline is None else replace(weights, baseline=record(self.baseline))
 
     def read_factored(self, path, weights):
         """Return what `Trained.factored` wrote to a file, None if it is not there or not whole.
@@ -134,7 +161,8 @@ class Recipe:
 
     def identity(self):
         """Return what must be the same in a continuation, as plain JSON."""
-        return {"kind": self.kind, "model options": self.options.as_dict()}
+        identity = {"kind": self.kind, "model options": self.options.as_dict()}
+        return identity if self.baseline is None else identity | {"baseline": self.baseline.digest}
 
 
 def _factored(fit):

@@ -17,7 +17,6 @@ from openmm_kml.active_learning.uncertainty import (
     score,
 )
 from openmm_kml.files import write_atomically
-from openmm_kml.potential import KernelPotential
 
 _KEPT = (".safetensors", ".npz")
 
@@ -55,7 +54,7 @@ class Round:
         for path in Round(campaign, self.number - 1).directory.glob("*.npz"):
             path.unlink()  # only the next round needs them
         self.chosen = json.loads(marker.read_bytes())
-        self.potential = KernelPotential.load(self.model_path)
+        self.potential = campaign.recipe.load(self.model_path)
         self.uncertainty = self._uncertainty()
         self.errors = errors_of(self.potential, held)
         errors = self.errors
@@ -138,4 +137,5 @@ class Round:
             return Blind()
         if not self.chosen["committee"]:
             return ModelUncertainty(self.potential)
-        return Committee([KernelPotential.load(path) for path in sorted(self.directory.glob("member-*.safetensors"))])
+        load = self._campaign.recipe.load
+        return Committee([load(path) for path in sorted(self.directory.glob("member-*.safetensors"))])

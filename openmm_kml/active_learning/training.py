@@ -6,7 +6,6 @@ from openmm_kml.active_learning.models import Trained
 from openmm_kml.errors import ExtensionError
 from openmm_kml.files import write_atomically
 from openmm_kml.metrics import structure_errors
-from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import StructureSet
 from openmm_kml.weights import load, to_bytes
 
@@ -62,7 +61,7 @@ class Training:
         weights = dataclasses.replace(made.weights, provenance={**made.weights.provenance, "active_learning": record})
         self._write("model", Trained(weights, made.hyperparameters, made.factored))
         self.hyperparameters = made.hyperparameters
-        return KernelPotential.load(self._directory / "model.safetensors")
+        return self._campaign.recipe.load(self._directory / "model.safetensors")
 
     def member(self, name, part):
         """Train and write a member of the committee."""
@@ -79,7 +78,8 @@ class Training:
             self.why = "updates were not wanted" if path.exists() else "there is no model before"
             return None
         weights, recipe = load(path), self._campaign.recipe
-        earlier = recipe.read_factored(path.with_suffix(".npz"), weights)
+        # A factorization knows nothing of the baseline: it is of what was left.
+        earlier = recipe.read_factored(path.with_suffix(".npz"), dataclasses.replace(weights, baseline=None))
         if earlier is None:
             self.why = "no factorization of the round before is there"
             return None
@@ -95,7 +95,8 @@ class Training:
         return made
 
     def _is_worse(self, new, old):
-        new, old = (errors_of(KernelPotential(to_bytes(one)), self._held)["forces_mae"] for one in (new, old))
+        potential_of = self._campaign.recipe.potential
+        new, old = (errors_of(potential_of(one), self._held)["forces_mae"] for one in (new, old))
         return new > _WORSE * old
 
     def _write(self, name, made):

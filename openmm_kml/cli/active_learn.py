@@ -42,6 +42,11 @@ def add_parser(subparsers):
         default="gdml",
         help="of the model (default: gdml); the other options are its own, as for kml train",
     )
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        help="weight file, or serialized OpenMM System of a molecule, that the models are the difference to",
+    )
     group = parser.add_argument_group("when it ends")
     group.add_argument("--budget", type=positive_int, metavar="N", help="reference calls in all (default: 100)")
     group.add_argument("--target", type=positive_float, metavar="MEV", help="force error, meV/Å, on frames kept apart")
@@ -116,11 +121,13 @@ def _learn(args, directory, stored):
     settings = Settings(**_settings(args, Settings))
     reference = absolute_name(args.reference) if start is not None else stored["reference"]
     calculator = load_reference(reference, args.reference_options)
-    recipe = Recipe(args.kind, options_of_the_kind(args))
+    baseline = stored.get("baseline file")
+    recipe = Recipe(args.kind, options_of_the_kind(args), baseline)
     identity = {
         "reference": reference,
         "reference options": args.reference_options or {},
         "arguments": stored["arguments"],
+        **({} if baseline is None else {"baseline file": baseline}),
     }
     say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
     summary = learn(
@@ -146,7 +153,8 @@ def _stored(args):
                 raise ValueError(
                     f"{name} is missing; a campaign begins with --reference, --start and -o, or --resume DIR"
                 )
-        return args.output, {"arguments": args.argv}
+        baseline = {} if args.baseline is None else {"baseline file": str(Path(args.baseline).resolve())}
+        return args.output, {"arguments": args.argv, **baseline}
     refused = [word for word in args.argv if word.startswith("-") and word.split("=")[0] not in _WITH_RESUME]
     if refused:
         raise ValueError(f"--resume goes on with the options of the campaign; leave {refused[0]} out")
@@ -164,7 +172,7 @@ def _stored(args):
         if not given.get(name):
             setattr(args, name, value)
     args.resume = resumed
-    return resumed, {"arguments": identity["arguments"], "reference": identity["reference"]}
+    return resumed, {name: identity[name] for name in ("arguments", "reference", "baseline file") if name in identity}
 
 
 def _settings(args, kind):

@@ -77,21 +77,13 @@ def with_record(weights, baseline):
     return dataclasses.replace(weights, baseline=record(baseline))
 
 
-def options_beside(baseline, options, train, rest):
-    """Return the options of a fit to the difference `rest` of the training frames `train` to a baseline."""
-    from openmm_kml.interfaces.baselines import atom_energies_left, lost_virials
+def warn_of_lost_virials(baseline, train, rest):
+    """Warn of virials that the training frames have, and their difference to a baseline lacks."""
+    from openmm_kml.interfaces.baselines import lost_virials
 
     lost = lost_virials(train, rest)
-    if lost and options.virials:
+    if lost:
         warn(f"the baseline {baseline.name} has no stress: the virials of {lost} training frames are left out")
-    known = options.atom_energies
-    return dataclasses.replace(
-        options,
-        atom_energies=None if known is None else atom_energies_left(known, baseline),
-        # Nuclear repulsion twice would be wrong by itself where atoms come close.
-        repulsion=options.repulsion and not baseline.has_repulsion,
-        difference=True,
-    )
 
 
 def warn_of_attraction(weights, baseline, shortest):

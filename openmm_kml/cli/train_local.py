@@ -7,8 +7,8 @@ from pathlib import Path
 from openmm_kml.cli.baseline import (
     add_baseline_option,
     baseline_files,
-    options_beside,
     warn_of_attraction,
+    warn_of_lost_virials,
     with_record,
     without_baseline,
 )
@@ -80,7 +80,11 @@ def train_local(args, fit, options, measure, print_choice, look):
 
     baseline, rest = without_baseline(args.baseline, train, validation, test)
     if baseline is not None:
-        options = options_beside(baseline, options, train, rest[0])
+        from openmm_kml.interfaces.baselines import options_beside
+
+        options = options_beside(options, baseline)
+        if options.virials:
+            warn_of_lost_virials(baseline, train, rest[0])
         train, validation, test = rest
     fitted = fit(train, validation, options=options)
     for note in fitted.report["notes"]:

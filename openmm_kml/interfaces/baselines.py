@@ -113,6 +113,26 @@ def lost_virials(data, rest):
     return sum(a.virial is not None and b.virial is None for a, b in zip(data, rest, strict=True))
 
 
+def options_beside(options, baseline):
+    """Return the options of a training of local terms for the difference to a baseline.
+
+    Energies of isolated atoms lose the baseline's part. Nuclear repulsion is left to a baseline that has it: twice it
+    would be wrong where atoms come close.
+
+    Raises
+    ------
+    DataError
+        If there are energies of isolated atoms, and the baseline does not know an atom alone.
+    """
+    known = options.atom_energies
+    return replace(
+        options,
+        atom_energies=None if known is None else atom_energies_left(known, baseline),
+        repulsion=options.repulsion and not baseline.has_repulsion,
+        difference=True,
+    )
+
+
 def baseline_of_frame(baseline, index, positions, numbers, cell=None, pbc=None):
     """Return the `Evaluation` of a frame by a baseline; a DataError names the frame, counted from one."""
     try:
