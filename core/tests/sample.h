@@ -198,8 +198,8 @@ inline Sample uncertain_local() {
                                    {"taper_width", 0.6}});
     s.document["terms"].push_back({{"kind", "repulsion"}, {"potential", "zbl"}});
     s.fill("uncertainty.atom_energies", {S, 2}, random, -0.05, 0.05);
-    s.fill("terms.0.deviations", {S, 4}, random, -1e-4, 1e-4); // its kernel values are some 100
-    s.fill("terms.0.explained", {2, 4}, random, -3e-4, 3e-4);
+    s.fill("terms.0.deviations", {S, 4}, random, -0.03, 0.03); // its kernel values are a few
+    s.fill("terms.0.explained", {2, 4}, random, -0.06, 0.06);
     s.fill("terms.1.coefficients", {3, K}, random, -1, 1);
     s.fill("terms.1.deviations", {S, 3, K}, random, -0.1, 0.1);
     const auto triples = [&](const char* name, std::vector<size_t> shape, double size) {

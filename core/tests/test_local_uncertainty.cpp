@@ -120,7 +120,9 @@ Variances variances(const kml::WeightFile& file, const Cluster& cluster) {
                 left[i] -= e[i] * e[i];
         }
         for (size_t i = 0; i < n; ++i) {
-            CHECK(left[i] > -1e-12, "the sparse points explain more than there is of atom %zu", i);
+            const bool center = left[i] != 0;
+            CHECK(!center || (left[i] > 0.1 * term.prior_variance && left[i] < 0.95 * term.prior_variance),
+                  "the sparse points explain little or all of atom %zu", i);
             result.atoms[i] += left[i], result.energy += left[i];
         }
     }
