@@ -232,7 +232,8 @@ def main():
     parser.add_argument("--only")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print(HEADER)
+    if args.case != "far":
+        print(HEADER)
     {"ethanol": ethanol, "silicon": silicon, "water": water, "far": far}[args.case](args)
 
 
