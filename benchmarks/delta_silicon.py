@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from stillinger_weber import spline_model
 
 SILICON = 14
+SHORTEST = 1.83  # Å, of the training data
 DISTANCES = np.linspace(0.6, 5.0, 89)  # Å
 LATTICES = np.linspace(3.2, 5.6, 49)  # Å; 5.47 at rest
 COLD = ("at 300 K", "for normal structure at 843 K")
@@ -90,7 +91,7 @@ def off_the_data(potential):
     for a in LATTICES:
         cell = bulk("Si", "diamond", a=a, cubic=True)
         crystal.append(potential.evaluate(cell.positions, cell.numbers, np.array(cell.cell)).energy / len(cell))
-    crystal, near, short = np.array(crystal), DISTANCES < 2.2, LATTICES < 5.3
+    crystal, near, short = np.array(crystal), DISTANCES < SHORTEST, LATTICES < 5.0
     return {
         "dimer": np.round(dimer, 4).tolist(),
         "crystal": np.round(crystal, 4).tolist(),
