@@ -307,6 +307,13 @@ def test_without_a_whole_factor_a_campaign_goes_on_by_a_refit(updating, tmp_path
     assert later[0] == ("refitted", "no factorization of the round before is there")
 
 
+def test_the_iterative_solver_is_never_updated():
+    frames = [label(MorseMolecule(), frame, 1e3) for frame in rattled(6)]
+    assert GDML.fit(frames[:4], frames[4:]).factored is not None
+    iterative = replace(GDML.options, solver="iterative", regularization=1e-6)
+    assert Recipe("gdml", iterative).fit(frames[:4], frames[4:]).factored is None
+
+
 def test_updates_may_be_left_out_and_growth_chooses_anew(tmp_path):
     settings = replace(SETTINGS, budget=10, growth=10.0, updates=False)
     quiet(tmp_path / "without", settings=settings, start=[water()])

@@ -169,7 +169,7 @@ def _factored(fit):
     """Return what a training of a molecule can go on from, None where it cannot."""
     from openmm_kml.training.gdml_factored import FactoredMolecule
 
-    if fit.factored is not None:
+    if fit.factored is not None or fit.report["solver"]["name"] != "direct":
         return fit.factored
     try:
         return FactoredMolecule.of(fit.model)
