@@ -29,7 +29,9 @@ def test_the_mean_does_not_depend_on_the_uncertainty(name):
         arguments = (positions, local_models.numbers_for(weights, len(positions)), cell, pbc)
     else:
         arguments = (models.model_positions(weights)[0],)
-    assert ours.evaluate(*arguments).energy == theirs.evaluate(*arguments).energy
+    rounding = 1e-14 if "triangle" in name else 0  # the points of a triangle are summed up in the order of its rows
+    energy = theirs.evaluate(*arguments).energy
+    assert ours.evaluate(*arguments).energy == pytest.approx(energy, rel=rounding, abs=0)
 
 
 def _without(term):
