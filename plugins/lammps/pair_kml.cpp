@@ -152,7 +152,10 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
             continue;
         const kml::Neighbors neighbors = gather(lane, i, list->numneigh[i], list->firstneigh[i]);
         kml::EnvironmentResult result;
-        model->environment(center, neighbors, &lane.numbers[4 * lane.index.size()], result);
+        if (with_members)
+            evaluate_members(lane, lane.soap.size(), center, neighbors, result);
+        else
+            model->environment(center, neighbors, &lane.numbers[4 * lane.index.size()], result);
         // A neighbor that is not finite would count as far away: each atom is looked at by its owner.
         if (!(result.closest >= kml::coincident_square) || !std::isfinite(x[i][0] + x[i][1] + x[i][2])) {
             lane.bad_atom = i;
@@ -160,8 +163,6 @@ void PairKML::evaluate_range(Lane& lane, int first, int last) {
         }
         result.energy += model->atom_energies[size_t(center)];
         scatter(lane, i, result);
-        if (with_members)
-            add_members(lane, lane.soap.size(), center, neighbors, result.n_sides);
         if (model->soap.empty()) {
             if (with_members)
                 finish_members(lane, 0, i);

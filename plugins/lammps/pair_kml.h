@@ -57,7 +57,7 @@ private:
         std::vector<int> centers, kept;  // their atoms, and those of their neighbors one after the other
         bool short_of_memory;
         kml::AlignedVector member_energies; // (environments that wait, width), eV
-        kml::AlignedVector member_weights;  // MemberMemory
+        kml::AlignedVector member_numbers;  // MemberMemory
         std::vector<kml::MemberRange> ranges;
         std::vector<kml::MemberSegment> segments;
         std::vector<double> member_sums; // (width + 2): energies by all members, Σ v_i, atoms
@@ -75,7 +75,8 @@ private:
     void add_up(int threads, int n_atoms);
     bool wants_uncertainty() const;
     void prepare_members(int threads);
-    void add_members(Lane& lane, size_t place, int center, const kml::Neighbors& neighbors, int n_sides);
+    void evaluate_members(Lane& lane, size_t place, int center, const kml::Neighbors& neighbors,
+                          kml::EnvironmentResult& result);
     void finish_members(Lane& lane, size_t place, int i);
     void add_up_members(int threads);
 

@@ -72,20 +72,22 @@ void PairKML::prepare_members(int threads) {
     for (int t = 0; t < threads; ++t) {
         Lane& lane = lanes[size_t(t)];
         lane.member_energies.resize(waiting * width);
-        lane.member_weights.assign(size_t(members.n_weights), 0.0); // zeros again after each use
+        lane.member_numbers.assign(size_t(members.n_numbers), 0.0); // zeros again after each use
         lane.ranges.assign(size_t(members.n_ranges), {});
         lane.segments.resize(size_t(members.n_segments));
         lane.member_sums.assign(width + 2, 0.0);
     }
 }
 
-// The energies by all members of an atom whose environment was just evaluated; `place` is its own among those that
-// wait.
-void PairKML::add_members(Lane& lane, size_t place, int center, const kml::Neighbors& neighbors, int n_sides) {
+// Evaluates the environment of an atom by the terms and by all members; `place` is its own among those that wait.
+void PairKML::evaluate_members(Lane& lane, size_t place, int center, const kml::Neighbors& neighbors,
+                               kml::EnvironmentResult& result) {
     const kml::Members& members = model->members.members;
-    kml::MemberMemory memory = {lane.member_weights.data(), lane.ranges.data(), lane.segments.data()};
-    model->members.function(model->terms, members, center, neighbors, n_sides, &lane.numbers[4 * lane.index.size()],
-                            memory, lane.member_energies.data() + place * size_t(members.width));
+    const kml::MemberFunctions& functions = *model->members.functions;
+    kml::MemberMemory memory = {lane.member_numbers.data(), lane.ranges.data(), lane.segments.data(), 0, 0};
+    functions.weigh(model->terms, members, center, neighbors, &lane.numbers[4 * lane.index.size()], memory, result);
+    if (memory.n > 0)
+        functions.multiply(model->terms, members, memory, lane.member_energies.data() + place * size_t(members.width));
 }
 
 // The standard deviation of an atom's energy, when all terms are known.
