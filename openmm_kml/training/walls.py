@@ -7,7 +7,7 @@ from openmm_kml.descriptors.inverse_distances import pair_indices, permuted_pair
 from openmm_kml.term_checks import MAX_CUTOFF
 from openmm_kml.walls_term import WallsTerm
 
-STIFFNESS, ONSET = 40.0, 0.2  # eV/Å², about that of a C–H bond, and Å; chosen with the other three in docs/guard.md
+STIFFNESS, ONSET = 120.0, 0.2  # eV/Å², some three times that of a C–H bond, and Å; all five by docs/guard.md
 MARGIN = 0.3  # of the range that a distance had in the data, on both sides of it
 LEAST_MARGIN = 0.05  # Å
 CONTACT = 0.9  # of the shortest distance of two elements among all other atoms
