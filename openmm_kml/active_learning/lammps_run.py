@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -107,9 +108,15 @@ def check_lammps():
     """
     try:
         lammps_program()
-        return input_lines(build_plugin(find_lammps()))[0]
+        return _plugin_line()
     except LAMMPSPluginError as error:
-        raise DataError(f"exploring in LAMMPS needs LAMMPS and the plugin of this package, but {error}") from None
+        reason = str(error).partition("; the command was")[0]
+        raise DataError(f"exploring needs LAMMPS and its plugin, but {reason} (kml lammps-plugin tells more)") from None
+
+
+@cache
+def _plugin_line():
+    return input_lines(build_plugin(find_lammps()))[0]
 
 
 def data_text(start):
