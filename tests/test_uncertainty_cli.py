@@ -1,6 +1,7 @@
 """``kml test --uncertainty``, its picture, and what ``kml info`` and ``kml train`` say of the uncertainty."""
 
 import json
+from types import SimpleNamespace
 
 import models
 import numpy as np
@@ -10,10 +11,11 @@ from datasets import write_xyz
 from nbody_cases import frames, labeled
 from test_nbody_structures import as_atoms
 from test_uncertainty_training import TRUTH
+from trained import DATA
 
 from openmm_kml import weights as wf
 from openmm_kml.cli.entry import main
-from openmm_kml.cli.uncertainty_report import by_group, measures
+from openmm_kml.cli.uncertainty_report import by_group, collect, measures
 from openmm_kml.plots_uncertainty import coverage_curve
 from openmm_kml.structures import MoleculeSet
 from openmm_kml.uncertainty import Uncertainty
@@ -82,6 +84,43 @@ def test_molecules_are_tested_too(tmp_path, capsys):
     assert said["energy_per_atom"]["n"] == 12
     assert main(["info", str(tmp_path / "water.safetensors")]) == 0
     assert "1 rows; energies 1.3 times" in capsys.readouterr().out
+
+
+def test_components_that_vanish_by_symmetry_are_left_out_of_perfect_crystals_too():
+    """Their deviations are rounding, all of one size: only those of other frames tell that."""
+    rng = np.random.default_rng(5)
+    said = [SimpleNamespace(energy_std=1.0, force_std=size * rng.uniform(1, 2, (4, 3))) for size in (1e-15, 0.1)]
+    potential = SimpleNamespace(
+        weights=SimpleNamespace(uncertainty=Uncertainty(2)), evaluate_uncertainty=lambda *_, forces: said.pop(0)
+    )
+    frames = [(np.zeros((4, 3)), None, None, None, 0.0, np.zeros((4, 3)))] * 2
+    found = collect(potential, frames, [(0.0, np.full((4, 3), 0.1))] * 2, progress=False)
+    assert [len(one["forces"][0]) for one in found] == [0, 12]
+    assert measures(found, Uncertainty(2))["forces"]["n"] == 12
+    assert by_group(found, ["perfect", "hot"], Uncertainty(2))["perfect"]["forces"] == {"n": 0}
+
+
+def test_training_of_a_molecule_says_how_wide_deviations_by_some_rows_are(tmp_path, capsys):
+    data, model = str(DATA), str(tmp_path / "model.safetensors")
+    given = [
+        "--n-train",
+        "6",
+        "--n-valid",
+        "10",
+        "--n-test",
+        "0",
+        "--power",
+        "1",
+        "--kernel",
+        "matern52",
+        "--threads",
+        "1",
+    ]
+    for rank, words in (("20", "times ("), ("all", "exact: all rows of all training points")):
+        assert main(["train", "gdml", data, "-o", model, *given, "--no-symmetries", "--uncertainty-rank", rank]) == 0
+        assert words in capsys.readouterr().out
+        assert main(["info", model]) == 0
+        assert words in capsys.readouterr().out
 
 
 def test_curves_and_groups_by_hand():

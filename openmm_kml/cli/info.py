@@ -133,6 +133,20 @@ def print_uncertainty(report):
     source = f"{said['members']} members" if said["members"] else f"{sum(said['rows'])} rows"
     print(f"  uncertainty     {source}; energies {_calibration(said, 'energy')}")
     print(f"                  forces {_calibration(said, 'force', '/Å')}")
+    print_rows(section(report["provenance"], "explained"))
+
+
+def print_rows(said):
+    """Print how far the deviations by some rows are from those by all, as the trainer of a molecule found it."""
+    ratio = section(said, "std_over_all_rows")
+    numbers = [ratio.get(name) for name in ("median", "least", "most")]
+    if said.get("exact") is True:
+        print("                  exact: all rows of all training points")
+    elif all(isinstance(number, float) for number in numbers):
+        median, least, most = numbers
+        points, indent = _printable(said.get("n_points")), 18 * " "
+        print(f"{indent}deviations of energies, not calibrated, {median:.3g} times ({least:.3g} to {most:.3g})")
+        print(f"{indent}what all rows of {points} training points give")
 
 
 def _calibration(said, name, per=""):

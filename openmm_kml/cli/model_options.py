@@ -48,7 +48,10 @@ def add_model_options(parser):
 
 
 def _rank(text):
-    return text if text == "all" else positive_int(text)
+    try:
+        return text if text == "all" else positive_int(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor all") from None
 
 
 def add_checkpoint_option(parser):

@@ -20,6 +20,7 @@ from openmm_kml.cli.common import (
     warn,
     write_json,
 )
+from openmm_kml.cli.info import print_rows
 from openmm_kml.cli.model_options import add_checkpoint_option, add_model_options, model_options
 from openmm_kml.cli.train_nbody import add_nbody_parser
 from openmm_kml.cli.train_soap import add_soap_parser
@@ -142,6 +143,9 @@ def print_choice(report):
         + (", weights of pairs" if chosen.get("ard") else "")
     )
     print_symmetries(report["symmetries"])
+    if report["uncertainty"]:
+        print(f"  uncertainty     {report['uncertainty']['rows']} rows")
+        print_rows(report["uncertainty"])
     print(f"  trained in      {report['seconds']:.1f} s with the {report['solver']['name']} solver")
     for note in report["notes"]:
         print(f"note: {note}")

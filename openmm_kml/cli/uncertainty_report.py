@@ -29,7 +29,7 @@ def collect(potential, frames, predictions, progress=True):
     -------
     list of dict
         For each frame: quantity -> (errors, deviations), energies by atom. Components of forces that vanish by
-        symmetry, error and deviation both, are left out.
+        symmetry, error and deviation both, are left out: their deviation is nothing beside those of all frames.
     """
     from tqdm import tqdm
 
@@ -39,26 +39,41 @@ def collect(potential, frames, predictions, progress=True):
     if scales is None:
         raise WeightFileError("this model has no uncertainty: train it again without --no-uncertainty")
     found = []
-    bar = tqdm(frames, "uncertainty", disable=not progress, delay=2.0, leave=False, dynamic_ncols=True)
+    disabled, total = not progress, len(predictions)
+    bar = tqdm(frames, "uncertainty", total, disable=disabled, delay=2.0, leave=False, dynamic_ncols=True)
     for (positions, numbers, cell, pbc, energy, forces), (e, f) in zip(bar, predictions, strict=True):
         said = potential.evaluate_uncertainty(positions, numbers, cell, pbc, forces=forces is not None)
-        found.append(_frame(scales, said, energy, forces, e, f))
-    return found
+        found.append(_frame(said, energy, forces, e, f))
+    return _without_vanishing(found, scales)
 
 
-def _frame(scales, said, energy, forces, e, f):
+def _frame(said, energy, forces, e, f):
     import numpy as np
-
-    from openmm_kml.calibration import is_open
 
     result, n = {}, np.shape(f)[0]
     if energy is not None:
         result["energy_per_atom"] = (np.array([(e - energy) / n]), np.array([said.energy_std / n]))
     if forces is not None:
-        raw = (said.force_std / scales.force_scale) ** 2 - scales.force_floor**2
-        kept = is_open(raw) & (said.force_std > 0)
-        result["forces"] = ((f - forces)[kept], said.force_std[kept])
+        result["forces"] = ((f - forces).ravel(), said.force_std.ravel())
     return result
+
+
+def _without_vanishing(found, scales):
+    """Return the same frames without the components of forces that vanish; of a perfect crystal all do."""
+    import numpy as np
+
+    from openmm_kml.calibration import is_open
+
+    places = [k for k, one in enumerate(found) if "forces" in one]
+    if not places:
+        return found
+    deviations = [found[k]["forces"][1] for k in places]
+    stacked = np.concatenate(deviations)
+    kept = is_open((stacked / scales.force_scale) ** 2 - scales.force_floor**2) & (stacked > 0)
+    ends = np.cumsum([len(values) for values in deviations])[:-1]
+    for k, mask in zip(places, np.split(kept, ends), strict=True):
+        found[k]["forces"] = tuple(values[mask] for values in found[k]["forces"])
+    return found
 
 
 def measures(collected, uncertainty):

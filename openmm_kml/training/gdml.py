@@ -207,6 +207,8 @@ def _explain(outcome, validation, preset):
 
 def _provenance(train, validation, options, report):
     """Return what the weight file says about its making: nothing that depends on the clock."""
+    said = report["uncertainty"]
+    rows = {name: said[name] for name in ("rows", "n_points", "exact", "std_over_all_rows")} if said else {}
     return {
         "program": report["program"],
         "data_digest": train.digest,
@@ -216,6 +218,7 @@ def _provenance(train, validation, options, report):
         "n_train": report["n_train"],
         "errors": {"validation": report["validation_errors"]},
         "solver": report["solver"]["name"],
+        **({"explained": rows} if rows else {}),
     }
 
 
