@@ -21,7 +21,7 @@ from openmm_kml.reference import evaluate
 from openmm_kml.reference_local import COULOMB, SCREENING, SCREENING_LENGTH, SCREENING_POWER
 from openmm_kml.training import GDMLOptions, fit_gdml
 from openmm_kml.training.repulsion import INNER, OUTER, molecule_repulsion
-from openmm_kml.training.walls import CONTACT, LEAST_MARGIN, MARGIN, molecule_walls
+from openmm_kml.training.walls import CONTACT, LEAST_MARGIN, MARGIN, WIDTH, margin_of, molecule_walls
 from openmm_kml.walls_term import walls_energy
 from openmm_kml.weights import RepulsionTerm, WallsTerm, Weights, from_bytes, load, to_bytes
 
@@ -206,10 +206,21 @@ def test_the_walls_are_around_the_bonds_and_angles_of_the_data_and_exchanged_ato
     low, high = np.hypot(1.0, 0.9), np.hypot(1.2, 1.1)
     exchange = np.array([[0, 1, 2], [0, 2, 1]])
     bounds = molecule_walls(numbers, positions, exchange).bounds
-    angle = [low - MARGIN * (high - low), high + MARGIN * (high - low)]
-    np.testing.assert_allclose(bounds, [[0.9 - 0.09, 1.2 + 0.09], [0.9 - 0.09, 1.2 + 0.09], angle], rtol=1e-12)
+    margin = margin_of(2)
+    angle = [low - margin * (high - low), high + margin * (high - low)]
+    bond = [max(0.9 - 0.3 * margin, 0.0), 1.2 + 0.3 * margin]
+    np.testing.assert_allclose(bounds, [bond, bond, angle], rtol=1e-12)
     alone = molecule_walls(numbers, positions[:1], exchange[:1]).bounds
     np.testing.assert_allclose(alone[0], [1.0 - LEAST_MARGIN, 1.0 + LEAST_MARGIN], rtol=1e-12)
+
+
+def test_few_frames_leave_more_room_and_many_the_least():
+    margins = [margin_of(n) for n in (1, 2, 6, 20, 59, 60, 1000)]
+    assert margins == sorted(margins, reverse=True)
+    assert margins[0] == margins[1] and margins[4] > MARGIN == margins[5] == margins[6]
+    rng = np.random.default_rng(5)
+    widths = [np.ptp(rng.normal(size=(400, n)), axis=1).mean() * (1 + 2 * margin_of(n)) for n in (6, 20)]
+    np.testing.assert_allclose(widths, WIDTH, rtol=0.03)
 
 
 def test_walls_do_not_hinder_torsions():

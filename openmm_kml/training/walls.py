@@ -1,5 +1,7 @@
 """The walls that keep a molecule whole where the data say nothing: bounds of its distances, from the data."""
 
+from statistics import NormalDist
+
 import numpy as np
 
 from openmm_kml.bonds import BOND_FACTOR, covalent_sums
@@ -8,7 +10,8 @@ from openmm_kml.term_checks import MAX_CUTOFF
 from openmm_kml.walls_term import WallsTerm
 
 STIFFNESS, ONSET = 120.0, 0.2  # eV/Å², some three times that of a C–H bond, and Å; all five by docs/guard.md
-MARGIN = 0.3  # of the range that a distance had in the data, on both sides of it
+MARGIN = 0.3  # at least, of the range that a distance had in the data, on both sides of it
+WIDTH = 7.4  # standard deviations between the bounds at least; some 60 frames reach it with the least margin
 LEAST_MARGIN = 0.05  # Å
 CONTACT = 0.9  # of the shortest distance of two elements among all other atoms
 
@@ -33,13 +36,24 @@ def molecule_walls(numbers, positions, permutations):
     shortest, longest = shortest[orbits].min(axis=0), longest[orbits].max(axis=0)
     bonded = mean[orbits].mean(axis=0) < BOND_FACTOR * covalent_sums(numbers)[i, j]
     near = _near(len(numbers), i, j, bonded)
-    margin = np.maximum(MARGIN * (longest - shortest), LEAST_MARGIN)
+    margin = np.maximum(margin_of(len(positions)) * (longest - shortest), LEAST_MARGIN)
     lower, upper = np.maximum(shortest - margin, 0.0), longest + margin
     elements = np.sort(np.stack([numbers[i], numbers[j]]), axis=0)
     for pair in np.unique(elements[:, ~near], axis=1).T:
         alike = ~near & (elements == pair[:, None]).all(axis=0)
         lower[alike] = CONTACT * shortest[alike].min()
     return WallsTerm(STIFFNESS, ONSET, np.stack([lower, np.where(near & (upper <= MAX_CUTOFF), upper, 0.0)], axis=1))
+
+
+def margin_of(n_frames):
+    """Return the margin on each side in units of the range: few frames have not shown all of it.
+
+    N normal values span 2 Φ⁻¹((N - 3/8)/(N + 1/4)) standard deviations (Blom, Statistical Estimates and Transformed
+    Beta-Variables, 1958); the bounds are `WIDTH` of them apart, or more.
+    """
+    n = max(n_frames, 2)
+    span = 2 * NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
+    return max(MARGIN, (WIDTH - span) / (2 * span))
 
 
 def _ranges(positions, i, j):
