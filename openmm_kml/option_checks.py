@@ -38,7 +38,7 @@ def check_all_counts(options, names, least=1):
 
 
 def check_dynamics(options):
-    """Raise ValueError unless `timestep` (fs), `friction` (1/ps) and `pressure` (bar, or None) can be those of a run."""
+    """Raise ValueError unless `timestep` (fs), `friction` (1/ps) and `pressure` (bar or None) can be those of a run."""
     check_all_positive(options, ("timestep", "friction"))
     if options.timestep > _LONGEST_STEP:
         raise ValueError(f"timestep is in femtoseconds and at most {_LONGEST_STEP}; {options.timestep} was given")

@@ -217,7 +217,8 @@ def test_the_walls_are_around_the_bonds_and_angles_of_the_data_and_exchanged_ato
 def test_few_frames_leave_more_room_and_many_the_least():
     margins = [margin_of(n) for n in (1, 2, 6, 20, 59, 60, 1000)]
     assert margins == sorted(margins, reverse=True)
-    assert margins[0] == margins[1] and margins[4] > MARGIN == margins[5] == margins[6]
+    assert margins[0] == margins[1]
+    assert margins[4] > MARGIN == margins[5] == margins[6]
     rng = np.random.default_rng(5)
     widths = [np.ptp(rng.normal(size=(400, n)), axis=1).mean() * (1 + 2 * margin_of(n)) for n in (6, 20)]
     np.testing.assert_allclose(widths, WIDTH, rtol=0.03)
