@@ -29,7 +29,7 @@ _CORE = (
     "gdml.cpp",
     *(f"{part}_{isa}.cpp" for part in ("gdml", "environment", "soap") for isa in ("baseline", "avx2", "avx512")),
     *("local_model.cpp", "member_tables.cpp", "molecule_prior.cpp"),
-    *("soap.cpp", "soap_radial.cpp", "soap_batch.cpp"),
+    *("soap.cpp", "soap_radial.cpp", "soap_rotation.cpp", "soap_sparse.cpp", "soap_batch.cpp"),
 )
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")
 # The block kernels are vectors by hand; GCC would gather their broadcasts into shuffles, a third slower.
