@@ -8,22 +8,12 @@
 #define KML_NEIGHBORS_H
 
 #include "kml/aligned.h"
+#include "kml/frame.h"
 
 #include <cstddef>
 #include <vector>
 
 namespace kml {
-
-/** Three independent vectors to bin atoms along: the periodic lattice vectors, and unit vectors orthogonal to them. */
-struct Frame {
-    double vectors[3][3];
-    double inverse[3][3]; // fraction a of r is Σ_c r_c inverse[c][a]
-    double height[3];     // distance of the planes that bound the cell, Å
-    bool periodic[3];
-};
-
-/** Set the frame; false when the periodic vectors span no volume (area, length). `pbc` may be NULL, as may `cell`. */
-bool make_frame(const double* cell, const int* pbc, Frame& frame);
 
 /** The list. A driver calls follow(); if that fails, start(), search() of all chunks, place() and link() of all. */
 class NeighborList {

@@ -1,5 +1,5 @@
 #include "DeviceNeighborList.h"
-#include "kml/neighbors.h"
+#include "kml/frame.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ComputeProgram.h"
 #include "openmmkml/internal/Engine.h"
