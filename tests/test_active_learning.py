@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from openmm_kml.active_learning.frames import LabeledFrames
 from openmm_kml.active_learning.journal import read_log, read_state
 from openmm_kml.active_learning.models import _sparse_points
 from openmm_kml.active_learning.reference import LabelError, label
+from openmm_kml.active_learning.rounds import Round
 from openmm_kml.active_learning.uncertainty import Committee
 from openmm_kml.cli import main
 from openmm_kml.errors import DataError
@@ -36,7 +38,7 @@ from openmm_kml.structures.extended_xyz import frame_text, write_frames
 from openmm_kml.training import GDMLOptions
 from openmm_kml.training.nbody import NBodyOptions
 from openmm_kml.training.soap import SoapOptions
-from openmm_kml.weights import load, to_bytes
+from openmm_kml.weights import load, save, to_bytes
 
 TESTS = Path(__file__).parent
 KML = (sys.executable, "-c", "from openmm_kml.cli import main; raise SystemExit(main())")
@@ -460,6 +462,27 @@ def test_a_killed_campaign_labels_the_same_frames_and_loses_none(tmp_path):
     assert (killed / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     # A call that was under way when the kill came is made again; no other is.
     assert 14 <= len(counter.read_text().splitlines()) <= 14 + kills
+
+
+def test_digits_do_not_depend_on_what_was_evaluated_before(tmp_path):
+    """Lists of neighbors outlast an evaluation, and their order is in the last digits of the next."""
+    crystal = bulk("Cu", "fcc", 3.61, cubic=True)
+    rng = np.random.default_rng(0)
+    frames = [
+        label(EMT(), Structure(crystal.numbers, crystal.positions + shift, crystal.cell.array, True), 1e3)
+        for shift in 0.02 * rng.normal(size=(8, 4, 3))
+    ]
+    options = NBodyOptions(cutoff2=4.0, cutoff3=0, spacing2=0.4, length_scale2=0.7, amplitude2=1.0, progress=False)
+    recipe = Recipe("nbody", options)
+    campaign = SimpleNamespace(recipe=recipe, directory=tmp_path, settings=replace(SETTINGS, uncertainty="none"))
+    now = Round(campaign, 1)  # sees all frames, one after the other
+    now.directory.mkdir()
+    now.chosen = {"committee": False}
+    save(recipe.fit(frames, frames[:2]).weights, now.model_path)
+    for frame in frames:
+        fresh = Round(campaign, 1)
+        fresh.chosen = now.chosen
+        assert now.force_error(frame) == fresh.force_error(frame)
 
 
 def _wait_for_more(directory, count, process, seconds=60):

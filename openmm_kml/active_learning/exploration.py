@@ -60,19 +60,10 @@ class Exploration:
     def _walks(self):
         """Return what the runs of the round came to."""
         campaign, now, walks = self.campaign, self.now, []
-        explorer = Explorer(
-            now.potential,
-            now.uncertainty,
-            self.threshold,
-            self.bound,
-            campaign.settings,
-            campaign.start[0] if campaign.recipe.molecule else None,
-            now.model_path,
-        )
         runs = campaign.walkers()
         with progress_bar(len(runs), f"round {now.number}: exploring", campaign.progress, " runs") as bar:
             for walker, temperature in enumerate(runs):
-                walk = self._walk(explorer, walker, temperature)
+                walk = self._walk(walker, temperature)
                 campaign.journal.write(
                     "explored",
                     f"  {temperature:g} K, run {walker + 1}: {walk.text}",
@@ -85,13 +76,26 @@ class Exploration:
                 bar.update()
         return walks
 
-    def _walk(self, explorer, walker, temperature):
+    def _explorer(self):
+        campaign, now = self.campaign, self.now
+        now.load()
+        return Explorer(
+            now.potential,
+            now.uncertainty,
+            self.threshold,
+            self.bound,
+            campaign.settings,
+            campaign.start[0] if campaign.recipe.molecule else None,
+            now.model_path,
+        )
+
+    def _walk(self, walker, temperature):
         path = self.now.walk_path(walker)
         if not path.exists():
             entropy = (self.campaign.settings.seed, self.now.number, walker)
             seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
             folder = path.with_name(f"run-{walker + 1:02d}")
-            walk = explorer.walk(self._beginning(walker, seed), temperature, seed, folder)
+            walk = self._explorer().walk(self._beginning(walker, seed), temperature, seed, folder)
             write_atomically(path, walk.to_bytes())
         return Walk.from_bytes(path.read_bytes())
 

@@ -54,8 +54,7 @@ class Round:
         for path in Round(campaign, self.number - 1).directory.glob("*.npz"):
             path.unlink()  # only the next round needs them
         self.chosen = json.loads(marker.read_bytes())
-        self.potential = campaign.recipe.load(self.model_path)
-        self.uncertainty = self._uncertainty()
+        self.load()
         self.errors = errors_of(self.potential, held)
         errors = self.errors
         campaign.journal.write(
@@ -71,6 +70,15 @@ class Round:
             errors=errors,
         )
         campaign.journal.remark(f"  {self.chosen['how']} in {self.chosen['seconds']:.2g} s")
+
+    def load(self):
+        """Load the model and its uncertainty anew.
+
+        Lists of neighbors outlast an evaluation, and their order is in the last digits of the next. What is on the disk
+        must not depend on what else one process evaluated before.
+        """
+        self.potential = self._campaign.recipe.load(self.model_path)
+        self.uncertainty = self._uncertainty()
 
     def _how(self):
         """Return in words how the model was made."""
@@ -89,6 +97,7 @@ class Round:
 
     def force_error(self, frame):
         """Return the mean absolute error of the model's force components on a labeled frame, eV/Å."""
+        self.load()
         return errors_of(self.potential, [frame])["forces_mae"]
 
     def record(self):

@@ -169,7 +169,7 @@ def _stored(args):
     known = build_parser().parse_args(identity["arguments"])
     resumed = args.resume
     for name, value in vars(known).items():
-        if not given.get(name):
+        if name != "quiet" and not given.get(name):
             setattr(args, name, value)
     args.resume = resumed
     return resumed, {name: identity[name] for name in ("arguments", "reference", "baseline file") if name in identity}
