@@ -5,6 +5,7 @@
  * includes this file with KML_NAME and KML_WIDTH (see gdml_instructions.h for why).
  */
 #include "soap_density.h"
+#include "soap_gradient.h"
 #include "soap_kernel.h"
 #include "soap_members.h"
 #include "soap_rows.h"

@@ -2,7 +2,7 @@
 #ifndef KML_SOAP_ROWS_H
 #define KML_SOAP_ROWS_H
 
-#include "soap_density.h"
+#include "soap_gradient.h"
 #include "soap_kernel.h"
 
 namespace kml {
