@@ -14,9 +14,14 @@ def symbol(number):
     return SYMBOLS[number] if 0 < number < len(SYMBOLS) else str(number)
 
 
+def symbols(numbers):
+    """Return the symbols of elements with commas between them, for messages."""
+    return ", ".join(symbol(z) for z in numbers)
+
+
 def formula(numbers):
     """Return the chemical formula of some atoms in Hill's order, for example "C2H6O"."""
-    symbols = [symbol(z) for z in numbers]
-    first = ["C", "H"] if "C" in symbols else []
-    order = first + sorted(set(symbols) - set(first))
-    return "".join(s + (str(symbols.count(s)) if symbols.count(s) > 1 else "") for s in order if s in symbols)
+    names = [symbol(z) for z in numbers]
+    first = ["C", "H"] if "C" in names else []
+    order = first + sorted(set(names) - set(first))
+    return "".join(s + (str(names.count(s)) if names.count(s) > 1 else "") for s in order if s in names)

@@ -8,7 +8,8 @@ import numpy as np
 
 from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine
-from openmm_kml.elements import SYMBOLS, formula, symbol
+from openmm_kml.atom_checks import check_elements, check_order
+from openmm_kml.elements import formula, symbol, symbols
 from openmm_kml.errors import WeightFileError
 from openmm_kml.term_descriptions import describe_terms
 from openmm_kml.uncertainty import UncertaintyEvaluation
@@ -255,30 +256,10 @@ class KernelPotential:
         A model of one molecule takes those of the molecule in its order; a model of any structure takes any that it
         knows.
         """
-        numbers = np.asarray(numbers)
         if self.species is None:
-            unknown = np.flatnonzero(~np.isin(numbers, self.elements))
-            if len(unknown):
-                number = numbers.flat[unknown[0]]
-                raise ValueError(
-                    f"element {number} ({symbol(number)}, atom {unknown[0]}) is not in the model, which knows "
-                    f"{symbols(self.elements)}"
-                )
-            return
-        if numbers.shape != self.species.shape:
-            raise ValueError(
-                f"the model is for {len(self.species)} atoms ({formula(self.species)}); "
-                f"atomic numbers of shape {numbers.shape} were given"
-            )
-        different = np.flatnonzero(numbers != self.species)
-        if len(different):
-            atom = different[0]
-            found = numbers.tolist()[atom]
-            name = symbol(found) if found in range(len(SYMBOLS)) else repr(found)
-            raise ValueError(
-                f"atom {atom} is {name}, but the model expects {symbol(self.species[atom])} there: "
-                "give atomic numbers, in the order of the training data"
-            )
+            check_elements(numbers, self.elements)
+        else:
+            check_order(numbers, self.species)
 
     def info(self):
         """Return what the file holds, as a dictionary that JSON can write."""
@@ -299,11 +280,6 @@ class KernelPotential:
             "file_size": len(self._data),
             "provenance": weights.provenance,
         }
-
-
-def symbols(numbers):
-    """Return the symbols of elements with commas between them, for messages."""
-    return ", ".join(symbol(z) for z in numbers)
 
 
 def _read_only(array):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openmm_kml.elements import symbol
+from openmm_kml.atom_checks import check_elements
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term, pair_number
 from openmm_kml.neighbors import neighbor_list
 from openmm_kml.reference_soap import add_soap
@@ -49,14 +49,7 @@ def add_local_terms(weights, positions, numbers, cell, pbc, sums):
 
 def species_indices(elements, numbers):
     """Return each atom's place in the model's list of elements; ValueError names an element that it lacks."""
-    numbers, elements = np.asarray(numbers), np.asarray(elements)
-    unknown = np.flatnonzero(~np.isin(numbers, elements))
-    if len(unknown):
-        known = ", ".join(symbol(z) for z in elements)
-        number = numbers[unknown[0]]
-        raise ValueError(
-            f"element {number} ({symbol(number)}, atom {unknown[0]}) is not in the model, which knows {known}"
-        )
+    check_elements(numbers, elements)
     return np.searchsorted(elements, numbers)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from openmm_kml import units
 from openmm_kml.dimers import dimer_energies
-from openmm_kml.elements import symbol
+from openmm_kml.elements import symbol, symbols
 from openmm_kml.files import write_atomically
 from openmm_kml.interfaces.lammps import deck_word
 from openmm_kml.local_terms import RepulsionTerm, Spline2Term
@@ -115,7 +115,7 @@ def custom_nonbonded_force(weights, numbers=(), start=0.3, spacing=0.002, leave_
     elements = [int(z) for z in weights.elements]
     unknown = sorted(set(numbers) - set(elements))
     if unknown:
-        raise ValueError(f"the model does not know {', '.join(symbol(z) for z in unknown)}")
+        raise ValueError(f"the model does not know {symbols(unknown)}")
     r = _grid(weights, start, spacing)
     reach = r[-1]
     pairs = [(a, b) for a in range(len(elements)) for b in range(a, len(elements))]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from openmm_kml.elements import symbols
 from openmm_kml.errors import DataError, EvaluationError
-from openmm_kml.potential import symbols
 
 
 class NamedFrames:
