@@ -578,6 +578,13 @@ def test_frames_of_another_molecule_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_models_without_uncertainty_are_not_to_tell_it(tmp_path):
+    recipe = Recipe("gdml", replace(GDML.options, uncertainty=False))
+    with pytest.raises(DataError, match="--no-uncertainty leaves out; take committee"):
+        quiet(tmp_path / "run", recipe, replace(SETTINGS, uncertainty="model"), start=[water()])
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_periodic_molecule_is_refused(tmp_path):
     with pytest.raises(DataError, match="frame 1 is periodic, but a gdml model is for one molecule"):
         quiet(tmp_path / "run", start=[replace(water(), cell=np.eye(3) * 9, pbc=True)])

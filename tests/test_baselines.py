@@ -1,6 +1,8 @@
 """Baselines of any structure: weight files and ASE calculators, subtracted, recorded, added, recognized."""
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from hashlib import sha256
 
@@ -202,6 +204,20 @@ def test_a_calculator_that_fails_names_frame_and_baseline():
 
 
 # --- how a baseline is found, and its digest
+
+
+def test_a_system_is_a_baseline_where_nothing_else_of_openmm_was_imported(tmp_path):
+    (tmp_path / "mm.xml").write_text(openmm.XmlSerializer.serialize(classical()))
+    np.save(tmp_path / "positions.npy", ethanol_data()[0].positions[0])
+    code = (
+        "import numpy as np\n"
+        "from openmm_kml.interfaces.baselines import resolve_baseline\n"
+        "positions, numbers = np.load('positions.npy'), [6, 6, 8, 1, 1, 1, 1, 1, 1]\n"
+        "print(resolve_baseline('mm.xml').evaluate(positions, numbers).energy)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(float(done.stdout))
 
 
 def test_a_baseline_is_found_by_its_name(folder):

@@ -21,8 +21,8 @@ def begin(directory, recipe, settings, start, identity):
     Raises
     ------
     DataError
-        If the directory holds something else, the frames do not fit the kind of model, or the budget does not
-        suffice to label them.
+        If the directory holds something else, the frames do not fit the kind of model, the models shall tell an
+        uncertainty and have none, or the budget does not suffice to label the frames.
     """
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
@@ -33,6 +33,8 @@ def begin(directory, recipe, settings, start, identity):
     if directory.exists() and any(not path.name.startswith((".", "start.xyz")) for path in directory.iterdir()):
         raise DataError(f"{directory} is not empty and holds no campaign; name another directory")
     recipe.check(start)
+    if settings.uncertainty == "model" and not recipe.uncertain:
+        raise DataError("uncertainty model asks models for what --no-uncertainty leaves out; take committee")
     frames = StructureSet(start)
     frames = [frames.frames[k] for k in distinct_structures(frames)]
     frames += _rattled(frames, settings)

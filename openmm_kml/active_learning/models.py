@@ -71,6 +71,11 @@ class Recipe:
         names = _GDML_CHOICES if self.molecule else _LOCAL_CHOICES
         return any(getattr(self.options, name, 0.0) is None for name in names)
 
+    @property
+    def uncertain(self):
+        """Whether its models are to know their own uncertainty."""
+        return self.options.uncertainty if self.molecule else self.options.members > 0
+
     def check(self, frames):
         """Raise `DataError` unless one model of this kind can describe all these frames."""
         if not frames:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import openmm
-from openmm import unit
+from openmm import app, unit
 
 from openmm_kml import units
 from openmm_kml.elements import symbol
@@ -131,7 +131,7 @@ def check_baseline(system, numbers=None):
     if system.getNumParticles() != len(numbers):
         raise DataError(f"the baseline has {system.getNumParticles()} particles, the molecule {len(numbers)} atoms")
     for k, number in enumerate(numbers):
-        expected = openmm.app.Element.getByAtomicNumber(int(number)).mass._value
+        expected = app.Element.getByAtomicNumber(int(number)).mass._value
         found = system.getParticleMass(k)._value
         if abs(found - expected) > MASS_TOLERANCE:
             raise DataError(
