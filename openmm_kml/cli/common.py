@@ -45,8 +45,8 @@ def add_json_option(parser):
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers to this file, for programs")
 
 
-def add_threads_option(parser):
-    parser.add_argument("--threads", metavar="N", type=positive_int, help="number of threads (default: all cores)")
+def add_threads_option(parser, default="all cores"):
+    parser.add_argument("--threads", metavar="N", type=positive_int, help=f"number of threads (default: {default})")
 
 
 def read_data(args):

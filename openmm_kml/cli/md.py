@@ -46,7 +46,7 @@ def add_parser(subparsers):
     group.add_argument("--seed", type=natural, default=0, metavar="N", help="of velocities and noise (default: 0)")
     group.add_argument("--minimize", action="store_true", help="relax START before the first step")
     group.add_argument("--platform", default="Reference", metavar="NAME", help="of OpenMM (default: Reference)")
-    add_threads_option(group)
+    add_threads_option(group, "one for small models, else all cores")
     group = parser.add_argument_group("what is written")
     group.add_argument("--interval", type=positive_int, default=100, metavar="N", help="steps between frames (100)")
     group.add_argument("--trajectory", choices=("dcd", "xtc"), default="dcd", help="format (default: dcd)")
