@@ -133,6 +133,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="output must be 'energy' or 'uncertainty'; 'std' was given"):
         KMLForce(potential(MOLECULE), output="std")
 
+
 def test_a_model_without_uncertainty_is_refused_at_once():
     force, positions, expected, cell = molecule()
     bare = potential_of("ethanol-matern52")
