@@ -37,7 +37,7 @@ class Ridge(selection.Hyperparameters):
 
 
 def fit(method, train, options):
-    """Return an `NBodyFit` under the Gaussian-process prior or under the ridge."""
+    """Return a `LocalFit` under the Gaussian-process prior or under the ridge."""
     if method == "prior":
         return fit_nbody(train, None, options)
     original = selection.Hyperparameters

@@ -1,11 +1,14 @@
 """What the trainings of local models have in common: their sets, the time of each stage, and most of the report."""
 
 import time
+from dataclasses import dataclass
 
 from openmm_kml.elements import symbol
 from openmm_kml.training.evaluation import model_errors
 from openmm_kml.training.labels import check_sets
 from openmm_kml.training.nbody.factored import Factored
+from openmm_kml.training.nbody.solve import Posterior
+from openmm_kml.weights import Weights
 
 
 class Stopwatch:
@@ -30,6 +33,29 @@ class Stopwatch:
     def report(self):
         """Return the stages and their total."""
         return {**self.seconds, "total": sum(self.seconds.values())}
+
+
+@dataclass(frozen=True)
+class LocalFit:
+    """What the trainer of a local model returns.
+
+    Attributes
+    ----------
+    weights : openmm_kml.weights.Weights
+    report : dict
+        JSON-able: what was chosen and why, errors on the validation set, times.
+    basis : SplineBasis or SoapBasis
+    posterior : Posterior
+        Coefficients and their covariance; with `SoapBasis`, of the whitened basis.
+    factored : openmm_kml.training.nbody.factored.Factored
+        For a training that goes on from this one.
+    """
+
+    weights: Weights
+    report: dict
+    basis: object
+    posterior: Posterior
+    factored: Factored
 
 
 class LocalTraining:

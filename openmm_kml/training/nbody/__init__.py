@@ -2,6 +2,6 @@
 
 from openmm_kml.training.nbody.learning_curve import nbody_learning_curve
 from openmm_kml.training.nbody.options import NBodyOptions
-from openmm_kml.training.nbody.trainer import NBodyFit, fit_nbody
+from openmm_kml.training.nbody.trainer import LocalFit, fit_nbody
 
-__all__ = ["NBodyFit", "NBodyOptions", "fit_nbody", "nbody_learning_curve"]
+__all__ = ["LocalFit", "NBodyOptions", "fit_nbody", "nbody_learning_curve"]

@@ -1,50 +1,23 @@
 """The two- and three-body trainer: from structures to a weight file."""
 
-from dataclasses import dataclass
-
 from threadpoolctl import threadpool_limits
 
 from openmm_kml.errors import DataError, TrainingError
 from openmm_kml.training.labels import KnownPart
-from openmm_kml.training.local_training import LocalTraining
+from openmm_kml.training.local_training import LocalFit, LocalTraining
 from openmm_kml.training.memory import available_memory
 from openmm_kml.training.nbody import selection
 from openmm_kml.training.nbody.basis import SplineBasis
 from openmm_kml.training.nbody.design import design_rows
-from openmm_kml.training.nbody.factored import Factored
 from openmm_kml.training.nbody.left_out import ALL_BUT_ONE, FramesLeftOut
 from openmm_kml.training.nbody.options import NBodyOptions
 from openmm_kml.training.nbody.rows import KINDS, reduce_set
-from openmm_kml.training.nbody.solve import Posterior, memory, solve
+from openmm_kml.training.nbody.solve import memory, solve
 from openmm_kml.training.nbody.survey import data_warnings, noise_warnings, reach_warnings, shell_warnings, survey
 from openmm_kml.training.nbody.uncertainty import Uncertain
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.repulsion import local_repulsion, wall_notes
 from openmm_kml.training.uncertainty import describe
-from openmm_kml.weights import Weights
-
-
-@dataclass(frozen=True)
-class NBodyFit:
-    """What the trainer returns.
-
-    Attributes
-    ----------
-    weights : openmm_kml.weights.Weights
-    report : dict
-        JSON-able: what was chosen and why, errors on the validation set, times.
-    basis : SplineBasis
-    posterior : Posterior
-        Coefficients and their covariance.
-    factored : openmm_kml.training.nbody.factored.Factored
-        For a training that goes on from this one.
-    """
-
-    weights: Weights
-    report: dict
-    basis: SplineBasis
-    posterior: Posterior
-    factored: Factored
 
 
 def fit_nbody(train, validation=None, options=None, earlier=None):
@@ -62,7 +35,8 @@ def fit_nbody(train, validation=None, options=None, earlier=None):
 
     Returns
     -------
-    NBodyFit
+    LocalFit
+        Its basis is a `SplineBasis`.
 
     Raises
     ------
@@ -120,7 +94,7 @@ class _Training(LocalTraining):
         }
         lap("validation")
         report["seconds"] = self.stopwatch.report()
-        return NBodyFit(weights, report, basis, posterior, self.factored(found, factor, n_rows))
+        return LocalFit(weights, report, basis, posterior, self.factored(found, factor, n_rows))
 
     def _reduced(self, rows_of):
         """Return the triangular factor of all training rows, the rows it stands for, and the number of triples."""

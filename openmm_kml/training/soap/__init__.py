@@ -2,6 +2,6 @@
 
 from openmm_kml.training.soap.learning_curve import soap_learning_curve
 from openmm_kml.training.soap.options import SoapOptions
-from openmm_kml.training.soap.trainer import SoapFit, fit_soap
+from openmm_kml.training.soap.trainer import LocalFit, fit_soap
 
-__all__ = ["SoapFit", "SoapOptions", "fit_soap", "soap_learning_curve"]
+__all__ = ["LocalFit", "SoapOptions", "fit_soap", "soap_learning_curve"]

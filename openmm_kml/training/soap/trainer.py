@@ -1,7 +1,6 @@
 """The SOAP trainer: from structures to a weight file."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -9,13 +8,12 @@ from threadpoolctl import threadpool_limits
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError
 from openmm_kml.training.labels import KnownPart
-from openmm_kml.training.local_training import LocalTraining
+from openmm_kml.training.local_training import LocalFit, LocalTraining
 from openmm_kml.training.nbody.basis import SplineBasis
-from openmm_kml.training.nbody.factored import Factored
 from openmm_kml.training.nbody.left_out import ALL_BUT_ONE, FramesLeftOut
 from openmm_kml.training.nbody.rows import KINDS
 from openmm_kml.training.nbody.selection import likelihood_loss, search, validation_loss
-from openmm_kml.training.nbody.solve import Posterior, solve, triangular_factor
+from openmm_kml.training.nbody.solve import solve, triangular_factor
 from openmm_kml.training.nbody.survey import data_warnings, noise_warnings, survey
 from openmm_kml.training.progress import progress_bar
 from openmm_kml.training.repulsion import local_repulsion, wall_notes
@@ -30,30 +28,6 @@ from openmm_kml.training.soap.prior import Whitening, first_guess
 from openmm_kml.training.soap.sparse import draw_pool, share_points, sparse_points
 from openmm_kml.training.soap.uncertainty import Uncertain
 from openmm_kml.training.uncertainty import describe
-from openmm_kml.weights import Weights
-
-
-@dataclass(frozen=True)
-class SoapFit:
-    """What the trainer returns.
-
-    Attributes
-    ----------
-    weights : openmm_kml.weights.Weights
-    report : dict
-        JSON-able: what was chosen and why, errors on the validation set, memory, times.
-    basis : SoapBasis
-    posterior : Posterior
-        Of coefficients in the whitened basis.
-    factored : openmm_kml.training.nbody.factored.Factored
-        For a training that goes on from this one.
-    """
-
-    weights: Weights
-    report: dict
-    basis: SoapBasis
-    posterior: Posterior
-    factored: Factored
 
 
 def fit_soap(train, validation=None, options=None, earlier=None):
@@ -71,7 +45,8 @@ def fit_soap(train, validation=None, options=None, earlier=None):
 
     Returns
     -------
-    SoapFit
+    LocalFit
+        Its basis is a `SoapBasis`.
 
     Raises
     ------
@@ -161,7 +136,7 @@ class _Training(LocalTraining):
         lap("validation")
         report["seconds"] = self.stopwatch.report()
         factored = self.factored(found, factor, n_rows, terms)
-        return SoapFit(weights, report, basis, posterior, factored)
+        return LocalFit(weights, report, basis, posterior, factored)
 
     def _points(self, counts):
         """Return the number of sparse points of each element, a dict by atomic number."""
