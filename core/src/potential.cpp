@@ -1,5 +1,7 @@
 #include "kml/potential.h"
 
+#include "kml/elements.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -154,27 +156,14 @@ Failure check_results(long geometries, int n_atoms, const double* energies, cons
     return failure;
 }
 
-// Symbols of the elements, by atomic number.
-static const char* symbol(int number) {
-    static const char* const symbols[] = {
-        "X",  "H",  "He", "Li", "Be", "B",  "C",  "N",  "O",  "F",  "Ne", "Na", "Mg", "Al", "Si", "P",  "S",
-        "Cl", "Ar", "K",  "Ca", "Sc", "Ti", "V",  "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As",
-        "Se", "Br", "Kr", "Rb", "Sr", "Y",  "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn",
-        "Sb", "Te", "I",  "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho",
-        "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W",  "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po",
-        "At", "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U",  "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md",
-        "No", "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"};
-    return number >= 0 && number <= 118 ? symbols[number] : "X";
-}
-
 // "element 8 (O, atom 3) is not in the model, which knows Si": as much as there is room for.
 static void describe_unknown(const kml_potential& potential, const Failure& failure, const char* where, char* error,
                              size_t error_size) {
     size_t at = size_t(std::snprintf(error, error_size, "%selement %d (%s, atom %d) is not in the model, which knows",
-                                     where, failure.number, symbol(failure.number), failure.i));
+                                     where, failure.number, element_symbol(failure.number), failure.i));
     for (size_t k = 0; k < potential.local.elements.size() && at + 8 < error_size; ++k)
-        at += size_t(
-            std::snprintf(error + at, error_size - at, "%s %s", k ? "," : "", symbol(potential.local.elements[k])));
+        at += size_t(std::snprintf(error + at, error_size - at, "%s %s", k ? "," : "",
+                                   element_symbol(potential.local.elements[k])));
 }
 
 void describe(const kml_potential& potential, const Failure& failure, bool batch, char* error,

@@ -25,30 +25,19 @@ using namespace LAMMPS_NS;
 
 namespace kml {
 
-static const char* const symbols[] = {
-    "H",  "He", "Li", "Be", "B",  "C",  "N",  "O",  "F",  "Ne", "Na", "Mg", "Al", "Si", "P",  "S",  "Cl",
-    "Ar", "K",  "Ca", "Sc", "Ti", "V",  "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As", "Se",
-    "Br", "Kr", "Rb", "Sr", "Y",  "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn", "Sb",
-    "Te", "I",  "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er",
-    "Tm", "Yb", "Lu", "Hf", "Ta", "W",  "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At",
-    "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U",  "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No",
-    "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"};
-
 int atomic_number(const std::string& symbol) {
     if (symbol == "NULL")
         return 0;
-    for (int k = 0; k < int(sizeof symbols / sizeof *symbols); ++k)
-        if (symbol == symbols[k])
-            return k + 1;
+    for (int number = 1; number <= most_elements; ++number)
+        if (symbol == element_symbol(number))
+            return number;
     return -1;
 }
-
-std::string element_symbol(int number) { return symbols[number - 1]; }
 
 std::string element_symbols(const std::vector<int>& numbers) {
     std::string text;
     for (int z : numbers)
-        text += (text.empty() ? "" : " ") + element_symbol(z);
+        text += std::string(text.empty() ? "" : " ") + element_symbol(z);
     return text;
 }
 

@@ -8,6 +8,7 @@
 #ifndef KML_MODEL_FILE_H
 #define KML_MODEL_FILE_H
 
+#include "kml/elements.h"
 #include "kml/weight_file.h"
 
 #include "pointers.h"
@@ -43,9 +44,6 @@ WeightFile read_model(LAMMPS_NS::LAMMPS* lammps, const std::string& what, const 
 
 /** Return the atomic number of an element's symbol, 0 for "NULL", -1 for anything else. */
 int atomic_number(const std::string& symbol);
-
-/** Return the symbol of an atomic number from 1 to 118. */
-std::string element_symbol(int number);
 
 /** Return symbols with blanks between them. */
 std::string element_symbols(const std::vector<int>& numbers);
