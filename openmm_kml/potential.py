@@ -170,7 +170,15 @@ class KernelPotential:
             raise WeightFileError("this model has no uncertainty: train it again, or evaluate its energy alone")
 
     def evaluate_uncertainty(
-        self, positions, numbers=None, cell=None, pbc=None, gradient=False, forces=False, n_threads=None
+        self,
+        positions,
+        numbers=None,
+        cell=None,
+        pbc=None,
+        gradient=False,
+        forces=False,
+        n_threads=None,
+        prediction=False,
     ):
         """Return the `openmm_kml.uncertainty.UncertaintyEvaluation` of one structure.
 
@@ -184,6 +192,8 @@ class KernelPotential:
             Whether to return those of the forces, which cost as many evaluations as there are members.
         n_threads : int, optional
             As in `evaluate`.
+        prediction : bool
+            Whether to return energy, forces and virial, too: cheaper than by a call of their own.
 
         Raises
         ------
@@ -199,7 +209,7 @@ class KernelPotential:
             raise ValueError(f"this model of {symbols(self.elements)} needs the atomic numbers of the structure")
         pbc = cell is not None if pbc is None else pbc
         found = self._engine.evaluate_uncertainty(
-            positions, numbers, cell, pbc, _threads(n_threads), gradient=gradient, forces=forces
+            positions, numbers, cell, pbc, _threads(n_threads), prediction, gradient, forces
         )
         return UncertaintyEvaluation(
             found["energy_std"],
@@ -207,6 +217,7 @@ class KernelPotential:
             -found["std_forces"] if gradient else None,
             found.get("std_virial"),
             found.get("force_std"),
+            Evaluation(found["energy"], found["forces"], found["virial"]) if prediction else None,
         )
 
     def _evaluate_structure(self, positions, numbers, cell, pbc, n_threads, atomic=False):

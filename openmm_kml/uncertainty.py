@@ -92,6 +92,8 @@ class UncertaintyEvaluation(NamedTuple):
     gradient : ndarray of shape (n_atoms, 3), d(energy_std)/dr, or None
     virial : ndarray of shape (3, 3), -d(energy_std)/dstrain, eV, or None
     force_std : ndarray of shape (n_atoms, 3), eV/Å, or None
+    prediction : openmm_kml.potential.Evaluation, or None
+        What is predicted, where it was asked for.
     """
 
     energy_std: float
@@ -99,6 +101,7 @@ class UncertaintyEvaluation(NamedTuple):
     gradient: np.ndarray | None = None
     virial: np.ndarray | None = None
     force_std: np.ndarray | None = None
+    prediction: tuple | None = None
 
 
 def document_entry(uncertainty):

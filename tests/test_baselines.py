@@ -325,7 +325,10 @@ def test_the_calculator_returns_the_sum(folder):
         np.testing.assert_allclose(atoms.get_forces(), found.forces, atol=1e-12)
         np.testing.assert_allclose(atoms.get_stress(voigt=False), -found.virial / atoms.get_volume(), atol=1e-12)
         std = atoms.calc.get_property("energy_std", atoms)
-        assert std == total[kind].evaluate_uncertainty(POSITIONS, NUMBERS, CELL).energy_std
+        both = total[kind].evaluate_uncertainty(POSITIONS, NUMBERS, CELL, prediction=True)
+        assert std == both.energy_std
+        assert both.prediction.energy == pytest.approx(expected[kind], rel=1e-12)
+        np.testing.assert_allclose(both.prediction.forces, found.forces, atol=1e-12)
 
 
 def test_a_calculator_without_stress_gives_a_sum_without_stress():

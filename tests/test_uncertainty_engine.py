@@ -200,6 +200,21 @@ def test_the_potential_returns_what_was_asked_for(name):
     np.testing.assert_allclose(found.force_std, expected.force_std, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["water, exchange", "pairs and triples of silica"])
+def test_the_prediction_comes_along_with_its_standard_deviations(name):
+    if name in MOLECULES:
+        weights = MOLECULES[name]
+        structure = (models.model_positions(weights)[0],)
+    else:
+        weights, (positions, cell, pbc) = LOCAL[name], STRUCTURES["distorted crystal"]
+        structure = (positions, numbers_for(weights, len(positions)), cell, pbc)
+    potential = KernelPotential.from_bytes(to_bytes(weights))
+    expected, found = potential.evaluate(*structure), potential.evaluate_uncertainty(*structure, prediction=True)
+    for one, other in zip(expected, found.prediction, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
+    assert potential.evaluate_uncertainty(*structure).prediction is None
+
+
 def test_ase_computes_standard_deviations_when_asked():
     ase = pytest.importorskip("ase")
     from openmm_kml.interfaces.ase import KMLCalculator

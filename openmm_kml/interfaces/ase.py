@@ -62,12 +62,16 @@ class KMLCalculator(Calculator):
         whole_cell = atoms.cell.rank == 3 and (local or atoms.pbc.all())
         cell = np.asarray(atoms.cell) if whole_cell or (local and atoms.pbc.any()) else None
         structure = {"cell": cell, "pbc": atoms.pbc if cell is not None else None, "n_threads": self.n_threads}
-        energy, forces, virial = potential.evaluate(atoms.positions, atoms.numbers, **structure)
+        deviations = self.uncertainty or "energy_std" in properties or "energies_std" in properties
+        if deviations:
+            found = potential.evaluate_uncertainty(atoms.positions, atoms.numbers, **structure, prediction=True)
+            energy, forces, virial = found.prediction
+        else:
+            energy, forces, virial = potential.evaluate(atoms.positions, atoms.numbers, **structure)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
         if local and "energies" in properties:
             self.results["energies"] = potential.evaluate_atomic(atoms.positions, atoms.numbers, **structure)
-        if self.uncertainty or "energy_std" in properties or "energies_std" in properties:
-            found = potential.evaluate_uncertainty(atoms.positions, atoms.numbers, **structure)
+        if deviations:
             self.results["energy_std"] = found.energy_std
             if found.atomic_std is not None:
                 self.results["energies_std"] = found.atomic_std

@@ -225,6 +225,14 @@ class SumPotential(KernelPotential):
         found = super().evaluate(positions, numbers, cell, pbc, n_threads)
         return self._with_baseline(found, positions, self.species if numbers is None else numbers, cell, pbc)
 
+    def evaluate_uncertainty(self, positions, numbers=None, cell=None, pbc=None, **wanted):
+        """Return the `UncertaintyEvaluation` of the model, and the prediction of both, where it is wanted."""
+        found = super().evaluate_uncertainty(positions, numbers, cell, pbc, **wanted)
+        if found.prediction is None:
+            return found
+        numbers = self.species if numbers is None else numbers
+        return found._replace(prediction=self._with_baseline(found.prediction, positions, numbers, cell, pbc))
+
     def evaluate_batch(self, positions, numbers=None, n_threads=None, cell=None, pbc=None):
         """Return the `Evaluation` of many structures, as `KernelPotential.evaluate_batch`."""
         if self.species is None:
