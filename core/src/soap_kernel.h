@@ -9,28 +9,39 @@
 namespace kml {
 namespace {
 
-/** Vectors of centers and rows of panels that one tile of a product holds in registers. */
-struct Tiles {
-    static constexpr int rows = W == 8 ? 8 : 4;
-};
-
-/** out[row] += Σ_d x[d][row] p[d] for a tile of `Tiles::rows` rows and V vectors of centers; `first` sets instead. */
+/** Sums for some rows (or entries) and V vectors of centers, in registers. */
 template <int V>
-KML_INLINE void multiply_tile(long n, const double* x, const double* p, long G, bool first, double* out) {
-    constexpr int S = Tiles::rows;
-    R sums[S][V];
-    KML_UNROLL for (int s = 0; s < S; ++s) KML_UNROLL for (int v = 0; v < V; ++v) sums[s][v] =
-        first ? R{} : load<W>(out + s * G + v * W);
-    for (long d = 0; d < n; ++d, x += soap_panel, p += G) {
-        R c[V];
-        KML_UNROLL for (int v = 0; v < V; ++v) c[v] = load<W>(p + v * W);
-        KML_UNROLL for (int s = 0; s < S; ++s) {
-            const R w = broadcast<W>(x[s]);
-            KML_UNROLL for (int v = 0; v < V; ++v) sums[s][v] += w * c[v];
+struct Tile {
+    static constexpr int rows = W == 8 ? 8 : 4;
+    R sums[rows][V];
+
+    /** Begin with what stands in `from`, G numbers a row, or with zero. */
+    KML_INLINE Tile(const double* from, long G, bool zero) {
+        KML_UNROLL for (int s = 0; s < rows; ++s) KML_UNROLL for (int v = 0; v < V; ++v) sums[s][v] =
+            zero ? R{} : load<W>(from + s * G + v * W);
+    }
+    /** Row s += x[s * step] c. */
+    KML_INLINE void add(const double* x, int step, const double* c) {
+        R factor[V];
+        KML_UNROLL for (int v = 0; v < V; ++v) factor[v] = load<W>(c + v * W);
+        KML_UNROLL for (int s = 0; s < rows; ++s) {
+            const R w = broadcast<W>(x[s * step]);
+            KML_UNROLL for (int v = 0; v < V; ++v) sums[s][v] += w * factor[v];
         }
     }
-    KML_UNROLL for (int s = 0; s < S; ++s) KML_UNROLL for (int v = 0; v < V; ++v)
-        store<W>(out + s * G + v * W, sums[s][v]);
+    KML_INLINE void keep(double* to, long G) const {
+        KML_UNROLL for (int s = 0; s < rows; ++s) KML_UNROLL for (int v = 0; v < V; ++v)
+            store<W>(to + s * G + v * W, sums[s][v]);
+    }
+};
+
+/** out[row] += Σ_d x[d][row] p[d] for a tile of rows and V vectors of centers; `first` sets instead. */
+template <int V>
+KML_INLINE void multiply_tile(long n, const double* x, const double* p, long G, bool first, double* out) {
+    Tile<V> tile(out, G, first);
+    for (long d = 0; d < n; ++d, x += soap_panel, p += G)
+        tile.add(x, 1, p);
+    tile.keep(out, G);
 }
 
 /** out (rows, G) += x p for the rows of some panels and n entries; x and p begin with the first of them. */
@@ -43,7 +54,7 @@ KML_INLINE void multiply_group(long dimension, long n, long panels, const double
         const long here = n - d < depth ? n - d : depth;
         for (long panel = 0; panel < panels; ++panel)
             for (int at = 0; at < G; at += V * W)
-                for (int s = 0; s < soap_panel; s += Tiles::rows)
+                for (int s = 0; s < soap_panel; s += Tile<V>::rows)
                     multiply_tile<V>(here, x + (panel * dimension + d) * soap_panel + s, p + d * G + at, G,
                                      first && d == 0, out + (panel * soap_panel + s) * G + at);
     }
@@ -62,21 +73,10 @@ void multiply(int G, long dimension, long n, long panels, const double* x, const
 template <int V>
 KML_INLINE void contract_tile(long panels, long stride, const double* x, const double* a, long G, bool first,
                               double* g) {
-    constexpr int E = Tiles::rows;
-    R sums[E][V];
-    KML_UNROLL for (int e = 0; e < E; ++e) KML_UNROLL for (int v = 0; v < V; ++v) sums[e][v] =
-        first ? R{} : load<W>(g + e * G + v * W);
+    Tile<V> tile(g, G, first);
     for (long panel = 0; panel < panels; ++panel, x += stride, a += soap_panel * G)
-        KML_UNROLL for (int s = 0; s < soap_panel; ++s) {
-            R c[V];
-            KML_UNROLL for (int v = 0; v < V; ++v) c[v] = load<W>(a + s * G + v * W);
-            KML_UNROLL for (int e = 0; e < E; ++e) {
-                const R w = broadcast<W>(x[e * soap_panel + s]);
-                KML_UNROLL for (int v = 0; v < V; ++v) sums[e][v] += w * c[v];
-            }
-        }
-    KML_UNROLL for (int e = 0; e < E; ++e) KML_UNROLL for (int v = 0; v < V; ++v)
-        store<W>(g + e * G + v * W, sums[e][v]);
+        KML_UNROLL for (int s = 0; s < soap_panel; ++s) tile.add(x + s, soap_panel, a + s * G);
+    tile.keep(g, G);
 }
 
 /** g (n, G) += xᵀ a for the rows of some panels and n entries; x and g begin with the first of them. */
@@ -84,7 +84,7 @@ template <int G>
 KML_INLINE void contract_group(long dimension, long n, long panels, const double* x, const double* a, bool first,
                                double* g) {
     constexpr int vectors = G / W, V = vectors % 3 == 0 ? 3 : vectors % 2 == 0 ? 2 : 1;
-    for (long d = 0; d < n; d += Tiles::rows)
+    for (long d = 0; d < n; d += Tile<V>::rows)
         for (int at = 0; at < G; at += V * W)
             contract_tile<V>(panels, dimension * soap_panel, x + d * soap_panel, a + at, G, first, g + d * G + at);
 }
