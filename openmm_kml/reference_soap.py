@@ -19,13 +19,7 @@ def add_soap(term, species, neighbors, sums):
         As `openmm_kml.neighbors.neighbor_list` returns it.
     sums : openmm_kml.reference_local.Sums
     """
-    i, j, _, vector, _ = neighbors
-    for center in np.flatnonzero(term.centers[species]):
-        own = np.flatnonzero(i == center)
-        expansion = expand(term, species[center], species[j[own]], vector[own])
-        energy, slope = environment_energy(term, expansion.coefficients)
-        sums.energies[center] += energy
-        sums.add_vectors(i[own], j[own], vector[own], pull_back(term, expansion, slope))
+    _add_of_centers(term, species, neighbors, sums, environment_energy)
 
 
 def add_unexplained(term, species, neighbors, sums):
@@ -34,12 +28,17 @@ def add_unexplained(term, species, neighbors, sums):
     v_i = σ² (p_i · p_i)^ζ - Σ_r (Σ_s explained_rs (p_i · x_s)^ζ)² of each center, zero at least. Arguments as in
     `add_soap`.
     """
+    _add_of_centers(term, species, neighbors, sums, _half_unexplained)
+
+
+def _add_of_centers(term, species, neighbors, sums, of_environment):
+    """Add what a function of term and expansion coefficients gives for each center, and its slope."""
     i, j, _, vector, _ = neighbors
     for center in np.flatnonzero(term.centers[species]):
         own = np.flatnonzero(i == center)
         expansion = expand(term, species[center], species[j[own]], vector[own])
-        half, slope = _half_unexplained(term, expansion.coefficients)
-        sums.energies[center] += half
+        value, slope = of_environment(term, expansion.coefficients)
+        sums.energies[center] += value
         sums.add_vectors(i[own], j[own], vector[own], pull_back(term, expansion, slope))
 
 
