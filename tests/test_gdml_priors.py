@@ -21,7 +21,7 @@ from openmm_kml.reference import evaluate
 from openmm_kml.reference_local import COULOMB, SCREENING, SCREENING_LENGTH, SCREENING_POWER
 from openmm_kml.training import GDMLOptions, fit_gdml
 from openmm_kml.training.repulsion import INNER, OUTER, molecule_repulsion
-from openmm_kml.training.walls import CONTACT, LEAST_MARGIN, MARGIN, WIDTH, margin_of, molecule_walls
+from openmm_kml.training.walls import CONTACT, MARGIN, ROOM, WIDTH, margin_of, molecule_walls
 from openmm_kml.walls_term import walls_energy
 from openmm_kml.weights import RepulsionTerm, WallsTerm, Weights, from_bytes, load, to_bytes
 
@@ -208,10 +208,10 @@ def test_the_walls_are_around_the_bonds_and_angles_of_the_data_and_exchanged_ato
     bounds = molecule_walls(numbers, positions, exchange).bounds
     margin = margin_of(2)
     angle = [low - margin * (high - low), high + margin * (high - low)]
-    bond = [max(0.9 - 0.3 * margin, 0.0), 1.2 + 0.3 * margin]
+    bond = [0.9 - 0.3 * margin, 1.2 + 0.3 * margin]
     np.testing.assert_allclose(bounds, [bond, bond, angle], rtol=1e-12)
     alone = molecule_walls(numbers, positions[:1], exchange[:1]).bounds
-    np.testing.assert_allclose(alone[0], [1.0 - LEAST_MARGIN, 1.0 + LEAST_MARGIN], rtol=1e-12)
+    np.testing.assert_allclose(alone[0], [1.0 - ROOM, 1.0 + ROOM], rtol=1e-12)
 
 
 def test_few_frames_leave_more_room_and_many_the_least():

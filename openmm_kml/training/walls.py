@@ -12,15 +12,15 @@ from openmm_kml.walls_term import WallsTerm
 STIFFNESS, ONSET = 120.0, 0.2  # eV/Å², some three times that of a C–H bond, and Å; all five by docs/guard.md
 MARGIN = 0.3  # at least, of the range that a distance had in the data, on both sides of it
 WIDTH = 7.4  # standard deviations between the bounds at least; some 60 frames reach it with the least margin
-LEAST_MARGIN = 0.05  # Å
-CONTACT = 0.9  # of the shortest distance of two elements among all other atoms
+ROOM = 0.15  # of the mean distance, on both sides of it, at least: heat moves bonds and angles by so much
+CONTACT, LEAST_CONTACT = 0.9, 0.7  # of the shortest distance of two elements among all other atoms, for many, few frames
 
 
 def molecule_walls(numbers, positions, permutations):
     """Return the `WallsTerm` of a molecule; it is zero for all frames given.
 
     Bonded atoms, and those with a bonded neighbor in common, keep to the range of their distance in the frames, with a
-    margin. All others have a lower bound alone, one for each pair of elements, so that nothing hinders torsions. Pairs
+    margin, and never to less than `ROOM` around its mean. All others have a lower bound alone, one for each pair of elements, so that nothing hinders torsions. Pairs
     that a permutation of the model exchanges have the same bounds.
 
     Parameters
@@ -34,14 +34,16 @@ def molecule_walls(numbers, positions, permutations):
     shortest, longest, mean = _ranges(positions, i, j)
     orbits = permuted_pairs(permutations)
     shortest, longest = shortest[orbits].min(axis=0), longest[orbits].max(axis=0)
-    bonded = mean[orbits].mean(axis=0) < BOND_FACTOR * covalent_sums(numbers)[i, j]
-    near = _near(len(numbers), i, j, bonded)
-    margin = np.maximum(margin_of(len(positions)) * (longest - shortest), LEAST_MARGIN)
-    lower, upper = np.maximum(shortest - margin, 0.0), longest + margin
+    mean = mean[orbits].mean(axis=0)
+    near = _near(len(numbers), i, j, mean < BOND_FACTOR * covalent_sums(numbers)[i, j])
+    margin = margin_of(len(positions)) * (longest - shortest)
+    lower = np.maximum(np.minimum(shortest - margin, (1 - ROOM) * mean), 0.0)
+    upper = np.maximum(longest + margin, (1 + ROOM) * mean)
+    contact = max(LEAST_CONTACT, 1 - (1 - CONTACT) * margin_of(len(positions)) / MARGIN)
     elements = np.sort(np.stack([numbers[i], numbers[j]]), axis=0)
     for pair in np.unique(elements[:, ~near], axis=1).T:
         alike = ~near & (elements == pair[:, None]).all(axis=0)
-        lower[alike] = CONTACT * shortest[alike].min()
+        lower[alike] = contact * shortest[alike].min()
     return WallsTerm(STIFFNESS, ONSET, np.stack([lower, np.where(near & (upper <= MAX_CUTOFF), upper, 0.0)], axis=1))
 
 
