@@ -98,6 +98,9 @@ def test_components_that_vanish_by_symmetry_are_left_out_of_perfect_crystals_too
     assert [len(one["forces"][0]) for one in found] == [0, 12]
     assert measures(found, Uncertainty(2))["forces"]["n"] == 12
     assert by_group(found, ["perfect", "hot"], Uncertainty(2))["perfect"]["forces"] == {"n": 0}
+    said.append(SimpleNamespace(energy_std=1.0, force_std=1e-14 * rng.uniform(1, 2, (4, 3))))
+    alone = collect(potential, frames[:1], [(0.0, np.zeros((4, 3)))], progress=False)
+    assert measures(alone, Uncertainty(2))["forces"] == {"n": 0}
 
 
 def test_training_of_a_molecule_says_how_wide_deviations_by_some_rows_are(tmp_path, capsys):

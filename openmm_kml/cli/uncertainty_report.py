@@ -11,6 +11,7 @@ _COLUMNS = (
     ("nll", "NLL", "", lambda value: f"{value:.2f}"),
     ("rank_correlation", "rank corr.", "", lambda value: f"{value:.2f}"),
 )
+_ROUNDING = 1e-9  # eV/Å: smaller deviations are those of forces that vanish by symmetry
 _UNITS = {"energy_per_atom": "eV", "forces": "eV/Å"}
 _TAILS = {"energy_per_atom": "energy_tail", "forces": "force_tail"}
 
@@ -69,7 +70,7 @@ def _without_vanishing(found, scales):
         return found
     deviations = [found[k]["forces"][1] for k in places]
     stacked = np.concatenate(deviations)
-    kept = is_open((stacked / scales.force_scale) ** 2 - scales.force_floor**2) & (stacked > 0)
+    kept = is_open((stacked / scales.force_scale) ** 2 - scales.force_floor**2) & (stacked > _ROUNDING)
     ends = np.cumsum([len(values) for values in deviations])[:-1]
     for k, mask in zip(places, np.split(kept, ends), strict=True):
         found[k]["forces"] = tuple(values[mask] for values in found[k]["forces"])
