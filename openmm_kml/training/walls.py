@@ -13,15 +13,16 @@ STIFFNESS, ONSET = 120.0, 0.2  # eV/Å², some three times that of a C–H bond,
 MARGIN = 0.3  # at least, of the range that a distance had in the data, on both sides of it
 WIDTH = 7.4  # standard deviations between the bounds at least; some 60 frames reach it with the least margin
 ROOM = 0.15  # of the mean distance, on both sides of it, at least: heat moves bonds and angles by so much
-CONTACT, LEAST_CONTACT = 0.9, 0.7  # of the shortest distance of two elements among all other atoms, for many, few frames
+CONTACT = 0.9  # of the shortest distance of two elements among all other atoms
+LEAST_CONTACT = 0.7  # the same for few frames
 
 
 def molecule_walls(numbers, positions, permutations):
     """Return the `WallsTerm` of a molecule; it is zero for all frames given.
 
     Bonded atoms, and those with a bonded neighbor in common, keep to the range of their distance in the frames, with a
-    margin, and never to less than `ROOM` around its mean. All others have a lower bound alone, one for each pair of elements, so that nothing hinders torsions. Pairs
-    that a permutation of the model exchanges have the same bounds.
+    margin, and never to less than `ROOM` around its mean. All others have a lower bound alone, one for each pair of
+    elements, so that nothing hinders torsions. Pairs that a permutation of the model exchanges have the same bounds.
 
     Parameters
     ----------
