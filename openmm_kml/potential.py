@@ -9,9 +9,9 @@ import numpy as np
 from openmm_kml import weights as weight_files
 from openmm_kml._engine import Engine
 from openmm_kml.atom_checks import check_elements, check_order
-from openmm_kml.elements import formula, symbol, symbols
+from openmm_kml.elements import formula, symbols
 from openmm_kml.errors import WeightFileError
-from openmm_kml.term_descriptions import describe_terms
+from openmm_kml.term_descriptions import describe_model
 from openmm_kml.uncertainty import UncertaintyEvaluation
 
 
@@ -274,23 +274,7 @@ class KernelPotential:
 
     def info(self):
         """Return what the file holds, as a dictionary that JSON can write."""
-        weights = self.weights
-        if self.species is None:
-            atoms = {"elements": [symbol(z) for z in self.elements], "cutoff": self.cutoff}
-        else:
-            atoms = {
-                "n_atoms": len(self.species),
-                "formula": formula(self.species),
-                "species": [symbol(z) for z in self.species],
-                "operations_per_evaluation": self._engine.operations,
-            }
-        return atoms | {
-            "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
-            "terms": describe_terms(weights, self._engine),
-            "instruction_set": self._engine.instruction_set,
-            "file_size": len(self._data),
-            "provenance": weights.provenance,
-        }
+        return describe_model(self.weights, self._engine, len(self._data))
 
 
 def _read_only(array):

@@ -1,6 +1,6 @@
-"""What the terms of a weight file hold, as dictionaries that JSON can write."""
+"""What a weight file and its terms hold, as dictionaries that JSON can write."""
 
-from openmm_kml.elements import symbol
+from openmm_kml.elements import formula, symbol
 
 
 def describe_term(term, elements=None):
@@ -44,6 +44,35 @@ def describe_terms(weights, engine):
             description["engine"] = {name: value for name, value in next(evaluated).items() if name not in description}
         described.append(description)
     return described
+
+
+def describe_model(weights, engine, file_size):
+    """Return what a weight file holds and how the engine evaluates it.
+
+    Parameters
+    ----------
+    weights : openmm_kml.weights.Weights
+    engine : openmm_kml._engine.Engine
+        Of the same file.
+    file_size : int
+        In bytes.
+    """
+    if engine.species is None:
+        atoms = {"elements": [symbol(z) for z in engine.elements], "cutoff": engine.cutoff}
+    else:
+        atoms = {
+            "n_atoms": len(engine.species),
+            "formula": formula(engine.species),
+            "species": [symbol(z) for z in engine.species],
+            "operations_per_evaluation": engine.operations,
+        }
+    return atoms | {
+        "atom_energies": {symbol(z): energy for z, energy in weights.atom_energies.items()},
+        "terms": describe_terms(weights, engine),
+        "instruction_set": engine.instruction_set,
+        "file_size": file_size,
+        "provenance": weights.provenance,
+    }
 
 
 def _describe_gdml(term):
