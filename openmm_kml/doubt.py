@@ -150,3 +150,13 @@ def uncertain_frame(frame, step, doubt, threshold):
     if doubt.atom is None:
         return frame_text(frame, info)
     return frame_text(frame, info | {"atom": doubt.atom}, {"energy_std": doubt.atomic_std})
+
+
+def frames_of(text):
+    """Yield step and text of each of the frames of `uncertain_frame`."""
+    lines = text.splitlines(keepends=True)
+    while lines:
+        n = int(lines[0]) + 2
+        entries = dict(entry.split("=", 1) for entry in lines[1].split() if "=" in entry)
+        yield int(entries["step"]), "".join(lines[:n])
+        lines = lines[n:]

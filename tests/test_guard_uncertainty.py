@@ -155,7 +155,7 @@ def test_a_model_without_uncertainty_is_refused_before_anything_is_written(cryst
     [
         ({"guard_uncertainty": -1.0}, "the threshold must be auto or a finite number"),
         ({"guard_action": "shout"}, "guard_action must be one of stop, flag"),
-        ({"guard_interval": 0}, "guard_interval must be at least 1"),
+        ({"guard_interval": 0}, "guard_interval must be a whole number of 1 or more"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, text):

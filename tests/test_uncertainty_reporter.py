@@ -160,6 +160,27 @@ def test_the_guard_flags_and_goes_on(tmp_path):
     assert [frame.info["step"] for frame in ase.io.read(tmp_path / "uncertain.xyz", ":")] == [5, 10]
 
 
+def test_a_guard_goes_on_with_the_frames_of_a_file(tmp_path):
+    potential, atoms = silicon()
+    for append, steps in ((False, [5]), (True, [5, 10]), (False, [15])):
+        options = {"action": "flag", "file": tmp_path / "uncertain.xyz", "append": append}
+        simulation = simulation_of(potential, atoms)
+        simulation.currentStep = steps[-1] - 5
+        simulation.reporters.append(UncertaintyGuard(1e-9, 5, potential, **options))
+        simulation.step(5)
+        assert [frame.info["step"] for frame in ase.io.read(tmp_path / "uncertain.xyz", ":")] == steps
+
+
+def test_a_folder_or_a_particle_that_is_not_there_is_noticed_before_a_run_or_at_its_first_look(tmp_path):
+    potential, atoms = silicon()
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere for the frames of uncertain\.xyz"):
+        UncertaintyGuard(1.0, 5, potential, file=tmp_path / "nowhere" / "uncertain.xyz")
+    simulation = simulation_of(potential, atoms)
+    simulation.reporters.append(UncertaintyGuard(1.0, 5, potential, particles=[0, 99]))
+    with pytest.raises(DataError, match=r"particles are counted from 0 to 7; \[0, 99\] were given"):
+        simulation.step(5)
+
+
 def test_below_the_threshold_nothing_happens(tmp_path):
     potential, atoms = silicon()
     simulation = simulation_of(potential, atoms)
@@ -187,7 +208,8 @@ def test_the_automatic_threshold_of_a_file_without_a_record_is_that_of_the_first
         ({"threshold": float("nan")}, "the threshold must be auto or a finite number"),
         ({"threshold": "low"}, "the threshold must be auto or a finite number"),
         ({"action": "shout"}, "action must be one of stop, flag"),
-        ({"interval": 0}, "interval must be at least 1"),
+        ({"interval": 0}, "interval must be a whole number of 1 or more"),
+        ({"interval": 10.5}, "interval must be a whole number of 1 or more"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, text):

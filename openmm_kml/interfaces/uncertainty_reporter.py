@@ -18,11 +18,14 @@ from openmm_kml.doubt import (
     check_threshold,
     check_uncertainty,
     doubt_of,
+    frames_of,
     is_above,
     resolve_threshold,
     uncertain_frame,
 )
+from openmm_kml.errors import DataError
 from openmm_kml.files import write_atomically
+from openmm_kml.option_checks import check_choice, check_count
 from openmm_kml.potential import KernelPotential
 from openmm_kml.structures import Structure
 from openmm_kml.structures.extended_xyz import frame_text
@@ -46,8 +49,7 @@ class _Observer:
     """
 
     def __init__(self, interval, potential, particles=None, periodic=None):
-        if interval < 1:
-            raise ValueError(f"interval must be at least 1 step; {interval!r} was given")
+        check_count("interval", interval)
         self.interval = int(interval)
         self.potential = potential if isinstance(potential, KernelPotential) else KernelPotential.load(potential)
         check_uncertainty(self.potential)
@@ -74,6 +76,8 @@ class _Observer:
         atoms = list(simulation.topology.atoms())
         if self._particles is None:
             self._particles = np.arange(len(atoms))
+        if len(self._particles) and not 0 <= self._particles.min() <= self._particles.max() < len(atoms):
+            raise DataError(f"particles are counted from 0 to {len(atoms) - 1}; {self._particles.tolist()} were given")
         if self.potential.species is not None:
             self._periodic = False
         elif self._periodic is None:
@@ -153,6 +157,8 @@ class UncertaintyGuard(_Observer):
         whole at any time.
     most_frames : int
         Flagged frames to keep in the file; later ones are counted only.
+    append : bool
+        Keep the frames of a file that is there, and go on with it, instead of replacing it.
 
     Attributes
     ----------
@@ -166,6 +172,8 @@ class UncertaintyGuard(_Observer):
     ------
     openmm_kml.errors.DataError
         If the model has no uncertainty.
+    FileNotFoundError
+        If there is no folder for the file.
     """
 
     def __init__(
@@ -178,14 +186,18 @@ class UncertaintyGuard(_Observer):
         action="stop",
         file=None,
         most_frames=100,
+        append=False,
     ):
         super().__init__(interval, potential, particles, periodic)
         check_threshold(threshold)
-        if action not in ACTIONS:
-            raise ValueError(f"action must be one of {', '.join(ACTIONS)}; {action!r} was given")
+        check_choice("action", action, ACTIONS)
         self.threshold, self.action = threshold, action
         self._file, self._most_frames = None if file is None else Path(file), most_frames
         self.flagged, self.n_looks, self._texts = [], 0, []
+        if self._file is not None and not self._file.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self._file.parent} for the frames of {self._file.name}")
+        if append and self._file is not None and self._file.exists():
+            self._texts = [text for _, text in frames_of(self._file.read_text())]
 
     def report(self, simulation, state):
         """Look at a state.

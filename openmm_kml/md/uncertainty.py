@@ -1,6 +1,6 @@
 """The guard of the uncertainty in a run: its table, the frames that it keeps, and what it says."""
 
-from openmm_kml.doubt import check_uncertainty, doubt_of, is_above, resolve_threshold, uncertain_frame
+from openmm_kml.doubt import check_uncertainty, doubt_of, frames_of, is_above, resolve_threshold, uncertain_frame
 from openmm_kml.files import write_atomically
 from openmm_kml.md.outputs import Table
 from openmm_kml.md.start import read_start_frames
@@ -49,7 +49,7 @@ class UncertaintyWatch:
         """Open the table, cut back to the length that it had at a checkpoint, and forget frames from its step on."""
         self._table = Table(self._doubts, outputs.get("uncertainty", {"size": 0})["size"], COLUMNS)
         if self._path.exists():
-            self._texts = {k: text for k, text in _frames_of(self._path.read_text()) if k < step}
+            self._texts = {k: text for k, text in frames_of(self._path.read_text()) if k < step}
 
     def complaint(self, now, again=False):
         """Note the uncertainty of a look; return a sentence if the run is to stop, else None.
@@ -91,13 +91,3 @@ class UncertaintyWatch:
             f"{self._n_flagged} of {self._n_looks} looks above the uncertainty of {self.threshold:.3g} eV "
             f"({self._source}){frames}"
         )
-
-
-def _frames_of(text):
-    """Yield step and text of each frame of extended XYZ."""
-    lines = text.splitlines(keepends=True)
-    while lines:
-        n = int(lines[0]) + 2
-        entries = dict(entry.split("=", 1) for entry in lines[1].split() if "=" in entry)
-        yield int(entries["step"]), "".join(lines[:n])
-        lines = lines[n:]
