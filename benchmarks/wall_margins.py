@@ -12,8 +12,8 @@ import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import pair_indices
 from openmm_kml.structures import read_molecules
+from openmm_kml.training import walls
 from openmm_kml.training.symmetries import find_symmetries
-from openmm_kml.training.walls import molecule_walls
 
 SHIFT = 0.02  # Å
 
@@ -44,11 +44,11 @@ def main():
     permutations, _ = find_symmetries(molecules.positions, molecules.numbers)
     print("| frames seen | margin of many | as it is |\n|---|---|---|")
     for count in (-6, 6, 10, 20, 40, 60, 100):
-        shares = {True: [], False: []}
+        shares = {(0.0, 0.0): [], (walls.WIDTH, walls.ROOM): []}
         for seed in range(args.draws):
             seen, unseen = seen_and_unseen(molecules.positions, molecules.energies, count, seed)
-            for narrow, found in shares.items():
-                bounds = molecule_walls(molecules.numbers, seen, permutations, narrow).bounds
+            for (walls.WIDTH, walls.ROOM), found in shares.items():
+                bounds = walls.molecule_walls(molecules.numbers, seen, permutations).bounds
                 found.append(100 * beyond(bounds, unseen))
         name = count if count > 0 else f"{-count}, shifted copies"
         print(f"| {name} | {' | '.join(f'{np.mean(found):.1f} %' for found in shares.values())} |")

@@ -17,7 +17,7 @@ CONTACT = 0.9  # of the shortest distance of two elements among all other atoms
 LEAST_CONTACT = 0.7  # the same for few frames
 
 
-def molecule_walls(numbers, positions, permutations, narrow=False):
+def molecule_walls(numbers, positions, permutations):
     """Return the `WallsTerm` of a molecule; it is zero for all frames given.
 
     Bonded atoms, and those with a bonded neighbor in common, keep to the range of their distance in the frames, with a
@@ -30,8 +30,6 @@ def molecule_walls(numbers, positions, permutations, narrow=False):
     positions : ndarray of shape (M, n, 3), Å
     permutations : ndarray of int, shape (P, n)
         The symmetry group of the model.
-    narrow : bool
-        Whether few frames get the walls of many: for dynamics that shall stay near them.
     """
     i, j = pair_indices(len(numbers))
     shortest, longest, mean = _ranges(positions, i, j)
@@ -39,11 +37,10 @@ def molecule_walls(numbers, positions, permutations, narrow=False):
     shortest, longest = shortest[orbits].min(axis=0), longest[orbits].max(axis=0)
     mean = mean[orbits].mean(axis=0)
     near = _near(len(numbers), i, j, mean < BOND_FACTOR * covalent_sums(numbers)[i, j])
-    part, room = (MARGIN, 0.0) if narrow else (margin_of(len(positions)), ROOM)
-    margin = part * (longest - shortest)
-    lower = np.maximum(np.minimum(shortest - margin, (1 - room) * mean), 0.0)
-    upper = np.maximum(longest + margin, (1 + room) * mean)
-    contact = max(LEAST_CONTACT, 1 - (1 - CONTACT) * part / MARGIN)
+    margin = margin_of(len(positions)) * (longest - shortest)
+    lower = np.maximum(np.minimum(shortest - margin, (1 - ROOM) * mean), 0.0)
+    upper = np.maximum(longest + margin, (1 + ROOM) * mean)
+    contact = max(LEAST_CONTACT, 1 - (1 - CONTACT) * margin_of(len(positions)) / MARGIN)
     elements = np.sort(np.stack([numbers[i], numbers[j]]), axis=0)
     for pair in np.unique(elements[:, ~near], axis=1).T:
         alike = ~near & (elements == pair[:, None]).all(axis=0)
