@@ -382,6 +382,16 @@ def test_a_certain_run_gives_nothing(potential):
     assert found.end is not None
 
 
+def test_a_campaign_whose_runs_all_leave_physics_says_so(tmp_path, monkeypatch):
+    lost = Walk(UNSTABLE, "left physics", 10, None, None, 0.0, [])
+    monkeypatch.setattr(Explorer, "walk", lambda *_, **__: lost)
+    summary = quiet(tmp_path / "run", start=[water()])
+    assert summary.reason.startswith("5 rounds gave no new frame: all runs left physics before the first look; give")
+    certain = replace(lost, reason=FINISHED, end=water())
+    monkeypatch.setattr(Explorer, "walk", lambda *_, **__: certain)
+    assert quiet(tmp_path / "other", start=[water()]).reason == "5 rounds gave no new frame"
+
+
 def test_a_run_that_leaves_physics_gives_the_most_uncertain_frame_before(potential):
     found = walk(potential, 0.1, 0.3, 0.2, timestep=10.0, steps=3000)
     assert found.reason == UNSTABLE

@@ -128,11 +128,16 @@ class Campaign:
             return f"the target is reached: {1e3 * errors['forces_mae']:.1f} of {1e3 * settings.target:g} meV/Å"
         if self.calls >= settings.budget:
             return f"the budget of {settings.budget} reference calls is used"
-        if len(self.rounds) >= IDLE_ROUNDS and not any(
-            pick["labeled"] for one in self.rounds[-IDLE_ROUNDS:] for pick in one["picks"]
-        ):
-            return f"{IDLE_ROUNDS} rounds gave no new frame"
-        return None
+        last = self.rounds[-IDLE_ROUNDS:]
+        if len(last) < IDLE_ROUNDS or any(pick["labeled"] for one in last for pick in one["picks"]):
+            return None
+        verdict = f"{IDLE_ROUNDS} rounds gave no new frame"
+        if all(one.get("lost") == len(self.walkers()) for one in last):
+            verdict += (
+                ": all runs left physics before the first look; give more start frames, a smaller --interval or "
+                "--timestep, or the right baseline"
+            )
+        return verdict
 
     def walkers(self):
         """Return the temperature of each run of a round."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openmm_kml.active_learning.explore import FINISHED, UNCERTAIN, Explorer, Walk
+from openmm_kml.active_learning.explore import FINISHED, UNCERTAIN, UNSTABLE, Explorer, Walk
 from openmm_kml.active_learning.rounds import Round
 from openmm_kml.files import write_atomically
 from openmm_kml.training.progress import progress_bar
@@ -43,6 +43,7 @@ class Exploration:
         return {
             "threshold": self.threshold,
             "picks": picks,
+            "lost": sum(walk.reason == UNSTABLE and walk.frame is None for walk in walks),
             "next_factor": adapted(campaign.factor, walks, campaign.settings.steps),
         }
 

@@ -201,6 +201,8 @@ def _print_summary(summary, directory):
         print_table(rows)
     print(f"wrote {summary.model}; the labeled frames are in {directory / 'labeled.xyz'}. Next:")
     print(f"  kml info {summary.model}")
+    if summary.comparison is None:
+        print(f"  kml active-learn --resume {directory} --compare-random 20  # random frames beside it: further calls")
     sys.stdout.flush()
 
 
