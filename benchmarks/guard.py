@@ -7,7 +7,8 @@ by Stillinger and Weber, learned by two- and three-body functions. Runs under th
 a ramp of the temperature, by compression, and by pulling a bond; at every look the uncertainty and the true error (the
 largest error of the force on an atom) are noted, and from the two series, for several thresholds, which came first.
 Undriven runs at temperatures of the data count the false alarms. The uncertainty is measured in three ways on the same
-looks: by energies (of a molecule that of the energy by the number of atoms, of a solid the largest of an atom), by the
+looks: by energies, as the guard does (of a molecule that of the energy by the number of atoms, with what walls and
+repulsion give; of a solid the largest of an atom), by the
 gradient of the energy's (the largest of an atom), and by forces (the largest of an atom).
 
 Whether runs come back, and how long they last: `guard_return.py`, `guard_survival.py`.
@@ -22,6 +23,7 @@ import openmm
 from guard_common import dynamics, gdml_fit, positions_of, sample, write_results
 from guard_solids import silicon, squeeze
 
+from openmm_kml.doubt import doubt_of
 from openmm_kml.errors import EvaluationError
 from openmm_kml.interfaces.baseline import evaluate_baseline
 from openmm_kml.interfaces.openmm import KMLForce
@@ -59,7 +61,7 @@ class Case:
 def measure(model, positions, numbers=None, cell=None):
     """Return the uncertainty of a frame by measure; eV and eV/Å."""
     found = model.evaluate_uncertainty(positions, numbers, cell, gradient=True, forces=True)
-    energy = found.energy_std / len(positions) if found.atomic_std is None else found.atomic_std.max()
+    energy = doubt_of(model, positions, numbers, cell).value
     largest = (np.linalg.norm(vectors, axis=1).max() for vectors in (found.gradient, found.force_std))
     return dict(zip(MEASURES, (energy, *largest), strict=True))
 

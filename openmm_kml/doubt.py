@@ -6,6 +6,7 @@ import numpy as np
 
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, KMLError
+from openmm_kml.reference import evaluate_repulsion, evaluate_walls
 from openmm_kml.structures.extended_xyz import frame_text
 
 ACTIONS = ("stop", "flag")  # of a guard
@@ -36,10 +37,11 @@ class Doubt(NamedTuple):
     ----------
     value : float, eV
         What guards compare: the largest standard deviation of an atom's energy, or, under a model of one molecule, that
-        of the energy by the number of atoms.
+        of the energy by the number of atoms, to which is added what its walls and its repulsion give (in square).
     atom : int or None
         The atom of the largest standard deviation, counted from 0; None under a model of one molecule.
     energy_std : float, eV
+        Of the model alone.
     atomic_std : ndarray of shape (n_atoms,), eV, or None
     """
 
@@ -51,7 +53,9 @@ class Doubt(NamedTuple):
     def describe(self, numbers):
         """Return the value in words; `numbers` are the atoms' atomic numbers."""
         if self.atom is None:
-            return f"the standard deviation of the energy is {self.value:.3g} eV an atom"
+            held = self.value * len(numbers) > (1 + 1e-9) * self.energy_std
+            priors = ", with that of walls and repulsion," if held else ""
+            return f"the standard deviation of the energy{priors} is {self.value:.3g} eV an atom"
         name = f"{symbol(numbers[self.atom])}{self.atom + 1}"
         return f"the standard deviation of the energy of atom {name} is {self.value:.3g} eV"
 
@@ -78,9 +82,22 @@ def doubt_of(potential, positions, numbers=None, cell=None, pbc=None):
     """
     found = potential.evaluate_uncertainty(positions, numbers, cell, pbc)
     if found.atomic_std is None:
-        return Doubt(found.energy_std / len(positions), None, found.energy_std, None)
+        value = np.hypot(found.energy_std, prior_energy(potential.weights, positions)) / len(positions)
+        return Doubt(float(value), None, found.energy_std, None)
     atom = int(np.argmax(found.atomic_std))
     return Doubt(float(found.atomic_std[atom]), atom, found.energy_std, found.atomic_std)
+
+
+def prior_energy(weights, positions):
+    """Return the energy of the walls and the repulsion of a molecule, eV: zero in its data.
+
+    What keeps a molecule together where nothing was learned is as uncertain as it is large, and the deviation of what
+    was learned does not know of it: a bond that walls hold would pass for certain.
+    """
+    r = np.asarray(positions, dtype=float)
+    walls = [evaluate_walls(term, r)[0] for term in weights.terms if term.kind == "walls"]
+    repulsions = [evaluate_repulsion(term, r, weights.species)[0] for term in weights.terms if term.kind == "repulsion"]
+    return float(sum(walls + repulsions))
 
 
 def check_uncertainty(potential):

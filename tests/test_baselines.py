@@ -24,6 +24,7 @@ from test_nbody_structures import as_atoms
 from trained import ethanol_data, ethanol_potential
 
 from openmm_kml.cli import main
+from openmm_kml.cli.baseline import without_baseline
 from openmm_kml.errors import DataError, WeightFileError
 from openmm_kml.interfaces.ase import KMLCalculator
 from openmm_kml.interfaces.baseline import SystemBaseline
@@ -461,6 +462,17 @@ def test_lost_virials_are_said(folder, data, monkeypatch, capsys):
     assert "the baseline bare.py:Bare has no stress: the virials of 9 training frames are left out" in (
         capsys.readouterr().err
     )
+
+
+def test_a_baseline_that_leaves_larger_forces_is_said(folder, capsys):
+    structures = StructureSet(labeled(frames(4, 10, (8, 8, 14, 14, 8, 8)), PAIRS), "melt")
+    terms = tuple(replace(t, coefficients=-t.coefficients) if t.kind == "spline2" else t for t in PAIRS.terms)
+    save(replace(PAIRS, terms=terms), folder / "worse.safetensors")
+    _, (rest,) = without_baseline(str(folder / "pairs.safetensors"), structures)
+    assert max(np.abs(frame.forces).max() for frame in rest) < 1e-9
+    assert capsys.readouterr().err == ""
+    without_baseline(str(folder / "worse.safetensors"), structures)
+    assert "worse.safetensors makes nothing easier: forces of" in capsys.readouterr().err
 
 
 def test_attraction_is_looked_for_in_the_sum(folder, monkeypatch, capsys):

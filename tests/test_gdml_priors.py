@@ -12,7 +12,7 @@ from trained import DATA, SYMMETRIES, ethanol_data, ethanol_minimum, ethanol_pot
 from openmm_kml import _engine
 from openmm_kml.bonds import bonds_from_positions, covalent_sums
 from openmm_kml.cli import main
-from openmm_kml.doubt import AUTO_FACTOR, doubt_of, usual_doubt
+from openmm_kml.doubt import AUTO_FACTOR, doubt_of, prior_energy, usual_doubt
 from openmm_kml.errors import EvaluationError, WeightFileError
 from openmm_kml.interfaces.matching import common_permutations
 from openmm_kml.interfaces.openmm import KMLForce
@@ -316,3 +316,21 @@ def test_a_run_that_left_the_data_comes_back(case):
     assert bonds_from_positions(weights.species, end) == bonds_from_positions(weights.species, ethanol_minimum())
     usual = usual_doubt(ethanol_potential(), ((r, None, None) for r in ethanol_data()[1].positions))["uncertainty"]
     assert doubt_of(ethanol_potential(), end).value < AUTO_FACTOR * usual["largest"]
+
+
+def test_what_priors_hold_is_as_uncertain_as_it_is_large():
+    potential = ethanol_potential()
+    inside = ethanol_data()[0].positions[0]
+    assert prior_energy(potential.weights, inside) == 0
+    doubt = doubt_of(potential, inside)
+    assert doubt.value == doubt.energy_std / 9
+    assert "walls" not in doubt.describe(potential.weights.species)
+    stretched = inside.copy()
+    stretched[6] += 0.5 * (inside[6] - inside[0]) / np.linalg.norm(inside[6] - inside[0])
+    kernel = replace(potential.weights, terms=potential.weights.terms[:1])
+    bare = KernelPotential.from_bytes(to_bytes(kernel)).evaluate(stretched).energy
+    held = potential.evaluate(stretched).energy - bare
+    assert held > 0.1
+    doubt = doubt_of(potential, stretched)
+    np.testing.assert_allclose(doubt.value, np.hypot(doubt.energy_std, held) / 9, rtol=1e-6)
+    assert "with that of walls and repulsion" in doubt.describe(potential.weights.species)

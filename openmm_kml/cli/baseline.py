@@ -65,7 +65,25 @@ def without_baseline(name, *sets):
     from openmm_kml.interfaces.baselines import resolve_baseline, subtract_from
 
     baseline = resolve_baseline(name)
-    return baseline, [subtract_from(part, baseline) for part in sets]
+    rest = [subtract_from(part, baseline) for part in sets]
+    whole, left = (_rms_force(part) for part in (sets[0], rest[0]))
+    if left >= whole > 0:
+        warn(
+            f"the baseline {baseline.name} makes nothing easier: forces of {whole:.3g} eV/Å (root mean square) become "
+            f"{left:.3g} once it is subtracted; check that its atoms are in the order of the data, or leave it out"
+        )
+    return baseline, rest
+
+
+def _rms_force(data):
+    """Return the root mean square of the force components of a set, eV/Å; 0 without forces."""
+    import numpy as np
+
+    from openmm_kml.structures import MoleculeSet
+
+    forces = [data.forces] if isinstance(data, MoleculeSet) else [frame.forces for frame in data]
+    components = [np.ravel(part) for part in forces if part is not None]
+    return float(np.sqrt(np.mean(np.concatenate(components) ** 2))) if components else 0.0
 
 
 def with_record(weights, baseline):
