@@ -6,7 +6,7 @@ import numpy as np
 
 from openmm_kml.elements import symbol
 from openmm_kml.errors import DataError, KMLError
-from openmm_kml.reference import evaluate_repulsion, evaluate_walls
+from openmm_kml.reference import evaluate_term
 from openmm_kml.structures.extended_xyz import frame_text
 
 ACTIONS = ("stop", "flag")  # of a guard
@@ -95,9 +95,7 @@ def prior_energy(weights, positions):
     was learned does not know of it: a bond that walls hold would pass for certain.
     """
     r = np.asarray(positions, dtype=float)
-    walls = [evaluate_walls(term, r)[0] for term in weights.terms if term.kind == "walls"]
-    repulsions = [evaluate_repulsion(term, r, weights.species)[0] for term in weights.terms if term.kind == "repulsion"]
-    return float(sum(walls + repulsions))
+    return float(sum(evaluate_term(term, r, weights.species)[0] for term in weights.terms if not term.learned))
 
 
 def check_uncertainty(potential):

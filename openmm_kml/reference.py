@@ -3,8 +3,6 @@
 Slow and obvious; every engine is tested against it.
 """
 
-from functools import partial
-
 import numpy as np
 
 from openmm_kml.descriptors.inverse_distances import (
@@ -44,12 +42,9 @@ def evaluate(weights, positions):
     one_body = sum(weights.atom_energies.get(int(z), 0.0) for z in weights.species)
     energy = np.full(len(flat), one_body, dtype=float)
     forces = np.zeros_like(flat)
-    repulsion = partial(evaluate_repulsion, species=weights.species)
-    evaluators = {"gdml": evaluate_gdml, "repulsion": repulsion, "walls": evaluate_walls}
     for term in weights.terms:
-        evaluate_term = evaluators[term.kind]
         for m, r in enumerate(flat):
-            term_energy, term_forces = evaluate_term(term, r)
+            term_energy, term_forces = evaluate_term(term, r, weights.species)
             energy[m] += term_energy
             forces[m] += term_forces
     # The energy depends on differences of positions only, so the virial is the first moment of the forces.
@@ -95,6 +90,13 @@ def evaluate_structure(weights, positions, numbers, cell=None, pbc=False):
     add_local_terms(weights, positions, numbers, cell, pbc, sums)
     sums.energies += [weights.atom_energies.get(int(z), 0.0) for z in numbers]
     return float(sums.energies.sum()), sums.forces, sums.virial, sums.energies
+
+
+def evaluate_term(term, positions, species):
+    """Return energy and forces of one term of a model of one molecule for one geometry."""
+    if term.kind == "repulsion":
+        return evaluate_repulsion(term, positions, species)
+    return {"gdml": evaluate_gdml, "walls": evaluate_walls}[term.kind](term, positions)
 
 
 def evaluate_repulsion(term, positions, species):

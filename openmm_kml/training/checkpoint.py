@@ -1,14 +1,13 @@
 """Checkpoints of the iterative solver: plain arrays, written under a temporary name and renamed."""
 
-import io
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from openmm_kml.errors import TrainingError
 from openmm_kml.files import write_atomically
+from openmm_kml.training.array_file import DAMAGED, array_bytes, load_arrays
 
 SECONDS_BETWEEN = 30.0
 _VECTORS = ("solution", "residual", "direction")
@@ -46,14 +45,11 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return None
         try:
-            # From memory: NumPy leaves a damaged file open.
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as data:
-                digest = str(data["digest"])
-                state = {name: data[name] for name in _VECTORS}
-                state["iteration"], state["product"] = int(data["iteration"]), float(data["product"])
-                state["columns"] = int(data["columns"])
-        # Python 3.10 raises AttributeError where later ones raise TypeError: a lone array is no context manager.
-        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            state = load_arrays(self.path, ["digest", *_VECTORS, "iteration", "product", "columns"])
+            digest = str(state.pop("digest"))
+            for name, kind in (("iteration", int), ("product", float), ("columns", int)):
+                state[name] = kind(state[name])
+        except DAMAGED as error:
             raise TrainingError(
                 f"{self.path} is not a checkpoint of the iterative solver ({error}); delete it or name another file"
             ) from None
@@ -67,9 +63,8 @@ class Checkpoint:
         """Write the state; an older file is replaced only when the new one is complete."""
         if self.path is None:
             return
-        stream = io.BytesIO()
-        np.savez(stream, digest=np.array(self.digest), **{name: np.asarray(value) for name, value in state.items()})
-        write_atomically(self.path, stream.getvalue())
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        write_atomically(self.path, array_bytes({"digest": np.array(self.digest)} | arrays))
         self.written = time.monotonic()
 
     def write_now_and_then(self, state):

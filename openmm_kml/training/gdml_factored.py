@@ -111,7 +111,7 @@ class FactoredMolecule:
         write_arrays(path, vars(self) | {"hyperparameters": json.dumps(asdict(self.hyperparameters))})
 
     @classmethod
-    def read(cls, path, _weights=None):
+    def read(cls, path):
         """Return what `write` wrote, None if the file is not there, or not whole."""
         found = read_arrays(path, list(cls.__dataclass_fields__))
         if found is None:

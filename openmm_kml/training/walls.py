@@ -37,10 +37,11 @@ def molecule_walls(numbers, positions, permutations):
     shortest, longest = shortest[orbits].min(axis=0), longest[orbits].max(axis=0)
     mean = mean[orbits].mean(axis=0)
     near = _near(len(numbers), i, j, mean < BOND_FACTOR * covalent_sums(numbers)[i, j])
-    margin = margin_of(len(positions)) * (longest - shortest)
+    part = margin_of(len(positions))
+    margin = part * (longest - shortest)
     lower = np.maximum(np.minimum(shortest - margin, (1 - ROOM) * mean), 0.0)
     upper = np.maximum(longest + margin, (1 + ROOM) * mean)
-    contact = max(LEAST_CONTACT, 1 - (1 - CONTACT) * margin_of(len(positions)) / MARGIN)
+    contact = max(LEAST_CONTACT, 1 - (1 - CONTACT) * part / MARGIN)
     elements = np.sort(np.stack([numbers[i], numbers[j]]), axis=0)
     for pair in np.unique(elements[:, ~near], axis=1).T:
         alike = ~near & (elements == pair[:, None]).all(axis=0)
