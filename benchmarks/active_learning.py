@@ -99,8 +99,7 @@ def point(potential, labeled, test):
     """Return the errors of force components on test frames, eV/Å."""
     errors = []
     for frame in test:
-        pbc = frame.pbc if frame.cell is not None else None
-        found = potential.evaluate(frame.positions, frame.numbers, frame.cell, pbc).forces
+        found = potential.evaluate(frame.positions, frame.numbers, frame.cell, frame.pbc).forces
         errors.append(np.abs(found - frame.forces).ravel())
     errors = np.concatenate(errors)
     return {

@@ -13,7 +13,6 @@ from openmm_kml.active_learning.uncertainty import (
     ModelUncertainty,
     check_uncertainty,
     committee_parts,
-    has_uncertainty,
     score,
 )
 from openmm_kml.files import write_atomically
@@ -128,7 +127,7 @@ class Round:
         potential = training.model(members=wanted in ("auto", "model"))
         if wanted == "model":
             check_uncertainty(potential)
-        committee = wanted == "committee" or (wanted == "auto" and not has_uncertainty(potential))
+        committee = wanted == "committee" or (wanted == "auto" and not potential.has_uncertainty)
         if committee:
             for member, part in enumerate(committee_parts(train), 1):
                 training.member(f"member-{member}", part)

@@ -109,12 +109,5 @@ class Training:
 
 def errors_of(potential, frames):
     """Return `openmm_kml.metrics.structure_errors` of a potential on labeled frames."""
-    predictions = [
-        tuple(
-            potential.evaluate(
-                frame.positions, frame.numbers, frame.cell, frame.pbc if frame.cell is not None else None
-            )
-        )
-        for frame in frames
-    ]
+    predictions = [tuple(potential.evaluate(frame.positions, frame.numbers, frame.cell, frame.pbc)) for frame in frames]
     return structure_errors(predictions, StructureSet(frames))

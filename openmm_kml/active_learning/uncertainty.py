@@ -71,16 +71,11 @@ class Blind:
         return int.from_bytes(digest[:8], "little") / 2**64
 
 
-def has_uncertainty(potential):
-    """Return whether a model's weight file carries a predictive uncertainty that the engine evaluates."""
-    return bool(getattr(potential, "has_uncertainty", False))
-
-
-def check_uncertainty(potential, name="the model"):
+def check_uncertainty(potential):
     """Raise `DataError` if a model carries no predictive uncertainty."""
-    if not has_uncertainty(potential):
+    if not potential.has_uncertainty:
         raise DataError(
-            f"{name} carries no predictive uncertainty; train it again with this version, or ask for a committee"
+            "the model carries no predictive uncertainty; train it again with this version, or ask for a committee"
         )
 
 
@@ -94,6 +89,6 @@ def score(uncertainty, frame):
     from openmm_kml.errors import EvaluationError
 
     try:
-        return uncertainty(frame.positions, frame.numbers, frame.cell, frame.pbc if frame.cell is not None else None)
+        return uncertainty(frame.positions, frame.numbers, frame.cell, frame.pbc)
     except EvaluationError:
         return np.inf

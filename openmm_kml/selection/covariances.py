@@ -133,4 +133,4 @@ class _Molecule:
 
 
 def _arguments(frame):
-    return frame.positions, frame.numbers, frame.cell, frame.pbc if frame.cell is not None else None
+    return frame.positions, frame.numbers, frame.cell, frame.pbc
