@@ -14,13 +14,11 @@ gradient of the energy's (the largest of an atom), and by forces (the largest of
 Whether runs come back, and how long they last: `guard_return.py`, `guard_survival.py`.
 """
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import openmm
-from guard_common import dynamics, gdml_fit, positions_of, sample, write_results
+from guard_common import dynamics, gdml_fit, positions_of, sample, study_parser, write_results
 from guard_solids import silicon, squeeze
 
 from openmm_kml.doubt import doubt_of
@@ -236,14 +234,11 @@ def guard_table(case, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__, 150, "drive")
     makers = {"ethanol": ethanol_case, "silicon": silicon_case}
     parser.add_argument("--cases", nargs="*", choices=list(makers), default=list(makers))
-    parser.add_argument("--frames", type=int, default=150, help="training frames of ethanol")
-    parser.add_argument("--runs", type=int, default=6, help="of each drive")
     parser.add_argument("--calm", type=int, default=5, help="undriven runs at each of two temperatures")
     parser.add_argument("--length", type=float, default=4.0, help="ps of one run")
-    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
     cases = {name: lambda options, name=name: guard_table(makers[name](options), options) for name in options.cases}
     write_results(cases, options)

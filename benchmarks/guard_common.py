@@ -1,5 +1,6 @@
 """What the benchmarks of guards and priors share: contexts, ends of runs, ethanol by DFT with and without priors."""
 
+import argparse
 import json
 import sys
 import time
@@ -101,6 +102,24 @@ class Ethanol:
 
     def is_whole(self, positions):
         return bonds_from_positions(self.numbers, positions) == self.bonds
+
+
+def study_parser(description, frames, runs):
+    """Return the parser of what the studies share.
+
+    Parameters
+    ----------
+    description : str
+    frames : int
+        For training, of ethanol.
+    runs : str
+        What there are six runs of.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=frames, help="training frames of ethanol")
+    parser.add_argument("--runs", type=int, default=6, help=f"of each {runs}")
+    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
+    return parser
 
 
 def write_results(cases, options):

@@ -12,12 +12,9 @@ with the repulsion, silicon under its own truth, too.
 the start. *Back*: whole (solids: not fused), and the uncertainty is below the guard's threshold again.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import openmm
-from guard_common import FUSED, Ethanol, dynamics, gdml_fit, lean, positions_of, write_results
+from guard_common import FUSED, Ethanol, dynamics, gdml_fit, lean, positions_of, study_parser, write_results
 from guard_solids import copper, silicon, squeeze
 
 from openmm_kml.bonds import covalent_sums
@@ -163,13 +160,10 @@ def solids_case(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__, 60, "prior and start")
     cases = {"ethanol": ethanol_case, "solids": solids_case}
     parser.add_argument("--cases", nargs="*", choices=list(cases), default=list(cases))
-    parser.add_argument("--frames", type=int, default=60, help="training frames of ethanol")
-    parser.add_argument("--runs", type=int, default=6, help="of each prior and start")
     parser.add_argument("--solid-runs", type=int, default=6, help="of each drive")
-    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
     write_results({name: cases[name] for name in options.cases}, options)
 

@@ -8,12 +8,9 @@ radii), are 12 Å apart, or a number is not finite. Every 0.1 ps the uncertainty
 and with two thirds of it.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import openmm
-from guard_common import APART, Ethanol, dynamics, lean, positions_of, write_results
+from guard_common import APART, Ethanol, dynamics, lean, positions_of, study_parser, write_results
 
 from openmm_kml.doubt import doubt_of
 from openmm_kml.interfaces.openmm import KMLForce
@@ -68,13 +65,10 @@ def survival(options, temperature):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__, 200, "prior and temperature")
     parser.add_argument("--temperatures", type=float, nargs="*", default=[500.0, 800.0], help="K")
     parser.add_argument("--priors", nargs="*", choices=list(PRIORS), default=list(PRIORS))
-    parser.add_argument("--runs", type=int, default=6, help="of each prior and temperature")
     parser.add_argument("--length", type=float, default=300.0, help="ps")
-    parser.add_argument("--frames", type=int, default=200, help="training frames")
-    parser.add_argument("--output", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
     cases = {f"{t:g} K": lambda options, t=t: survival(options, t) for t in options.temperatures}
     write_results(cases, options)
